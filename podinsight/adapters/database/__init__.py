@@ -1,0 +1,45 @@
+"""The StatusStore port on SQL: SQLite embedded, PostgreSQL in production (SQLAlchemy, Alembic)."""
+
+from podinsight.adapters.database.catalogue import SqlCatalogue
+from podinsight.adapters.database.commits import Commits
+from podinsight.adapters.database.dispatching import Dispatching
+from podinsight.adapters.database.engine import Database
+from podinsight.adapters.database.migrate import migrate
+from podinsight.adapters.database.registry import SqlControl, SqlWorkers
+from podinsight.adapters.database.views import Views
+from podinsight.domain.identity import HostLimits
+from podinsight.ports import Clock
+
+
+class SqlWork(Dispatching, Commits, Views):
+    """ports.WorkRows."""
+
+
+class SqlStore:
+    """ports.StatusStore."""
+
+    def __init__(self, db: Database, clock: Clock, limits: HostLimits, stale_seconds: float) -> None:
+        self.db = db
+        self.catalogue = SqlCatalogue(db, clock, limits)
+        self.work = SqlWork(db, clock, limits)
+        self.workers = SqlWorkers(db, clock, stale_seconds)
+        self.control = SqlControl(db, clock)
+
+    def ping(self) -> None:
+        with self.db.read() as conn:
+            conn.exec_driver_sql("SELECT 1")
+
+    def close(self) -> None:
+        self.db.close()
+
+
+def open_store(url: str, clock: Clock, host_limits: HostLimits, stale_seconds: float) -> SqlStore:
+    """Opens the database and brings its schema up to date.
+
+    Raises:
+        Unavailable: it does not answer.
+        ConfigError: its schema is newer than this podinsight.
+    """
+    db = Database(url)
+    migrate(db)
+    return SqlStore(db, clock, host_limits, stale_seconds)

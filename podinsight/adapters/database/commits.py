@@ -1,0 +1,133 @@
+"""Writes that end a unit with a result, each under its fence, and the projection that follows."""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from podinsight.adapters.database.catalogue import episode_query, to_episode
+from podinsight.adapters.database.enqueue import Enqueue
+from podinsight.adapters.database.lanes import LaneMoves
+from podinsight.adapters.database.leases import Leases
+from podinsight.adapters.database.models import chunks, episodes, inline, state_is, work
+from podinsight.adapters.database.units import ENQUEUE_LOCK, column_values
+from podinsight.domain.episode import Episode, FetchedAudio, Projection, TranscriptFiles
+from podinsight.domain.work import Lease, State
+
+JOIN_N = -1
+
+
+class Commits(Enqueue, Leases):
+    """The part of ports.WorkRows that commits."""
+
+    def commit_fetch(self, lease: Lease, audio: FetchedAudio, wall_seconds: float) -> None:
+        result = {
+            "episode": {
+                "audio_key": audio.audio_key,
+                "audio_bytes": audio.size,
+                "audio_sha256": audio.sha256,
+                "audio_mime": audio.mime,
+                "audio_seconds": audio.seconds,
+                "fetched_at": self._clock.now(),
+                "host": self._limits.key(audio.final_host),
+            },
+            "copies": [[audio.attempt_key, audio.audio_key]],
+            "detail": asdict(audio),
+        }
+        with self._transition() as (conn, moves):
+            row = self._held_row(conn, lease)
+            self._move(conn, moves, work, row, State.DONE, "", result=result, projected=False, losses=0)
+            self._record_run(conn, lease, "done", wall_seconds=wall_seconds)
+
+    def commit_chunk(self, lease: Lease, part_key: str, wall_seconds: float, lease_seconds: float) -> Lease | None:
+        with self._transition() as (conn, moves):
+            row = self._held_row(conn, lease)
+            self._move(conn, moves, chunks, row, State.DONE, "", part_key=part_key, losses=0)
+            self._forget_losses(conn, lease.episode_id)
+            self._record_run(conn, lease, "done", wall_seconds=wall_seconds)
+            state = self._follow_chunks(conn, moves, lease.episode_id)
+            return self._lease_join(conn, moves, lease, row, lease_seconds) if state is State.DONE else None
+
+    def _forget_losses(self, conn: Connection, episode_id: str) -> None:
+        """Of the chunks that are still to be done. One that is locked is just moving, and has the next commit."""
+        siblings = (
+            select(chunks.c.id)
+            .where(
+                chunks.c.episode_id == episode_id,
+                chunks.c.losses > 0,
+                state_is(chunks, State.WAITING, State.DISPATCHED, State.RUNNING, State.DELAYED),
+            )
+            .with_for_update(skip_locked=True)
+        )
+        ids = conn.execute(siblings).scalars().all()
+        if ids:
+            conn.execute(update(chunks).where(chunks.c.id.in_(ids)).values(losses=0))
+
+    def _lease_join(
+        self, conn: Connection, moves: LaneMoves, lease: Lease, last: Row[Any], lease_seconds: float
+    ) -> Lease:
+        """Makes the join, already leased to who committed the last chunk. If that worker dies, it is a unit like
+        any other and goes back to its lane."""
+        key = {"episode_id": lease.episode_id, "n": JOIN_N}
+        conn.execute(
+            insert(chunks).values(
+                key
+                | {"feed_id": last.feed_id, "stage": "transcribe", "lane_id": last.lane_id, "rank": last.rank}
+                | {"start": 0.0, "end": None}
+                | column_values(State.WAITING, "", self._clock.now())
+            )
+        )
+        moves.move(last.lane_id, None, State.WAITING)
+        row = conn.execute(select(chunks).where(chunks.c.episode_id == key["episode_id"], chunks.c.n == JOIN_N)).one()
+        return self._lease(conn, moves, chunks, row, lease.worker, lease_seconds)
+
+    def parts(self, episode_id: str) -> list[str]:
+        with self._db.read() as conn:
+            query = select(chunks.c.part_key).where(chunks.c.episode_id == episode_id, chunks.c.n >= 0)
+            return [str(key) for key in conn.execute(query.order_by(chunks.c.n)).scalars()]
+
+    def commit_transcript(self, lease: Lease, files: TranscriptFiles) -> None:
+        result = {
+            "episode": {"transcript_key": files.transcript_key, "model": files.model},
+            "copies": [list(pair) for pair in files.files],
+            "detail": asdict(replace(files, files=())),
+        }
+        with self._transition() as (conn, moves):
+            row = self._held_row(conn, lease)
+            self._move(conn, moves, chunks, row, State.DONE, "", losses=0)
+            parent = conn.execute(
+                select(work).where(work.c.episode_id == lease.episode_id, work.c.stage == lease.stage).with_for_update()
+            ).one()
+            self._move(conn, moves, work, parent, State.DONE, "", result=result, projected=False)
+            self._record_run(conn, lease, "done", wall_seconds=files.wall_seconds)
+
+    def unprojected(self, limit: int, stage: str | None = None, episode_id: str | None = None) -> list[Projection]:
+        query = select(work).where(work.c.projected == inline(False)).order_by(work.c.changed_at).limit(limit)
+        if stage is not None:
+            query = query.where(work.c.stage == stage)
+        if episode_id is not None:
+            query = query.where(work.c.episode_id == episode_id)
+        with self._db.read() as conn:
+            found: list[Projection] = []
+            for row in conn.execute(query).all():
+                known = to_episode(conn.execute(episode_query().where(episodes.c.id == row.episode_id)).one())
+                episode: Episode = replace(known, **row.result["episode"])
+                scratch = [episode.attempts(row.stage)] + ([episode.parts] if row.stage == "transcribe" else [])
+                copies = tuple((str(source), str(target)) for source, target in row.result["copies"])
+                found.append(Projection(row.id, row.stage, episode, copies, tuple(scratch)))
+            return found
+
+    def projected(self, projection: Projection) -> None:
+        episode_id = projection.episode.id
+        with self._transition() as (conn, moves):
+            # Who enqueues sees the audio, or is seen here: else a row could be held for audio that is there.
+            self._db.lock(conn, ENQUEUE_LOCK, shared=True)
+            row = conn.execute(
+                select(work).where(work.c.id == projection.work_id, work.c.projected == inline(False)).with_for_update()
+            ).first()
+            if row is None:
+                return
+            conn.execute(update(work).where(work.c.id == row.id).values(projected=True))
+            conn.execute(update(episodes).where(episodes.c.id == episode_id).values(row.result["episode"]))
+            if row.stage == "fetch":
+                self.release_transcribe(conn, moves, episode_id)

@@ -1,0 +1,163 @@
+"""Dispatch and reconcile: what moves rows without a lease. Each question is answered by one small index."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, func, select, update
+
+from podinsight.adapters.database.lanes import LaneMoves
+from podinsight.adapters.database.models import chunks, inline, lanes, state_is, work
+from podinsight.adapters.database.units import Units, column_values, table_of
+from podinsight.domain.work import LaneView, State, Ticket, share_out
+from podinsight.ports import Reconciled
+from podinsight.topology import PRIORITIES, STAGE_OF_LANE, STAGES
+
+_AT_ONCE = 500
+_LANES_A_HOST = len(PRIORITIES)
+
+
+class Dispatching(Units):
+    """The part of ports.WorkRows that fills and refills the window."""
+
+    def dispatch(self, lane: str, slots: int) -> list[Ticket]:
+        stage = STAGE_OF_LANE[lane]
+        table = table_of(lane)
+        with self._transition() as (conn, moves):  # of its own: the lanes are read below and must be written before
+            self._promote_due(conn, moves, table)
+        with self._transition() as (conn, moves):
+            if not self._db.try_lock(conn, f"dispatch {lane}") or self._forbidden(conn, stage.name):
+                return []
+            free = slots - self._count_in_flight(conn, table, stage.name)
+            if free <= 0:
+                return []
+            return self._take(conn, moves, table, self._shares(conn, lane, free, slots))
+
+    def in_flight(self, lane: str) -> int:
+        with self._db.read() as conn:
+            return self._count_in_flight(conn, table_of(lane), STAGE_OF_LANE[lane].name)
+
+    def undo_dispatch(self, tickets: Sequence[Ticket]) -> None:
+        with self._transition() as (conn, moves):
+            for ticket in sorted(tickets, key=lambda ticket: ticket.unit_id):
+                table = table_of(STAGES[ticket.stage].lane)
+                row = conn.execute(
+                    select(table)
+                    .where(table.c.id == ticket.unit_id, table.c.state == State.DISPATCHED.value)
+                    .with_for_update()
+                ).first()
+                if row is not None:
+                    self._return(conn, moves, table, row)
+
+    def reconcile(self, dispatch_seconds: float) -> Reconciled:
+        """A few hundred rows of each kind a pass: the lock is short, and the next pass takes the rest."""
+        expired = unclaimed = due = aside = 0
+        now = self._clock.now()
+        for table in (chunks, work):
+            with self._transition() as (conn, moves):
+                for row in self._some(conn, table, State.RUNNING, table.c.lease_until, now):
+                    aside += self._lose(conn, moves, table, row)
+                    expired += 1
+                for row in self._some(conn, table, State.DISPATCHED, table.c.dispatched_at, now - dispatch_seconds):
+                    self._return(conn, moves, table, row)
+                    unclaimed += 1
+                due += self._promote_due(conn, moves, table)
+        return Reconciled(expired, unclaimed, due, aside)
+
+    def expire_worker(self, worker: str) -> int:
+        count = 0
+        for table in (chunks, work):
+            with self._transition() as (conn, moves):
+                rows = conn.execute(
+                    select(table)
+                    .where(state_is(table, State.RUNNING), table.c.worker == worker)
+                    .order_by(table.c.id)
+                    .with_for_update()
+                ).all()
+                for row in rows:
+                    self._lose(conn, moves, table, row)
+                count += len(rows)
+        return count
+
+    def _count_in_flight(self, conn: Connection, table: Table, stage: str) -> int:
+        query = select(func.count()).where(table.c.stage == stage, state_is(table, State.DISPATCHED, State.RUNNING))
+        return int(conn.execute(query).scalar_one())
+
+    def _shares(self, conn: Connection, lane: str, free: int, slots: int) -> dict[int, int]:
+        """Lanes to take from. A host whose lanes are passed over in vain is at its limit, so it fills a slot at
+        least: with the lanes of `slots` hosts the window is full, whatever the number of hosts."""
+        rows = conn.execute(
+            select(lanes.c.id, lanes.c.priority, lanes.c.host, lanes.c.n_waiting, lanes.c.last_served)
+            .where(lanes.c.stage == lane, lanes.c.n_waiting > inline(0))
+            .order_by(lanes.c.priority.desc(), lanes.c.last_served, lanes.c.id)
+            .limit(_LANES_A_HOST * slots)
+        ).all()
+        hosts = sorted({row.host for row in rows})
+        in_flight = {
+            str(row.host): int(row.busy)
+            for row in conn.execute(
+                select(lanes.c.host, func.sum(lanes.c.n_dispatched + lanes.c.n_running).label("busy"))
+                .where(lanes.c.stage == lane, lanes.c.host.in_(hosts))
+                .group_by(lanes.c.host)
+            )
+        }
+        views = [LaneView(row.id, row.priority, row.host, row.n_waiting, row.last_served) for row in rows]
+        limits = {host: self._limits.limit(host) for host in hosts} if lane == "fetch" else {}
+        return share_out(views, in_flight, limits, 0, free)
+
+    def _take(self, conn: Connection, moves: LaneMoves, table: Table, shares: dict[int, int]) -> list[Ticket]:
+        now = self._clock.now()
+        tickets: list[Ticket] = []
+        for lane_id in sorted(shares):
+            rows = conn.execute(
+                select(table.c.id, table.c.stage, table.c.episode_id, table.c.rank)
+                .where(table.c.lane_id == lane_id, state_is(table, State.WAITING))
+                .order_by(table.c.rank, table.c.id)
+                .limit(shares[lane_id])
+                .with_for_update(skip_locked=True)
+            ).all()
+            if not rows:
+                continue
+            conn.execute(
+                update(table)
+                .where(table.c.id.in_([row.id for row in rows]))
+                .values(column_values(State.DISPATCHED, "", now, dispatched_at=now))
+            )
+            moves.serve(lane_id, rows[-1].rank, now)
+            moves.move(lane_id, State.WAITING, State.DISPATCHED, len(rows))
+            tickets += [Ticket(row.id, row.stage, row.episode_id) for row in rows]
+            if table is chunks:
+                moves.parents |= {row.episode_id: "" for row in rows}
+        return tickets
+
+    def _some(self, conn: Connection, table: Table, state: State, column: Any, until: float) -> list[Row[Any]]:
+        return list(
+            conn.execute(
+                select(table)
+                .where(state_is(table, state), column <= until)
+                .order_by(column)
+                .limit(_AT_ONCE)
+                .with_for_update(skip_locked=True)
+            )
+        )
+
+    def _promote_due(self, conn: Connection, moves: LaneMoves, table: Table) -> int:
+        rows = self._some(conn, table, State.DELAYED, table.c.not_before, self._clock.now())
+        for row in rows:
+            self._return(conn, moves, table, row)
+        return len(rows)
+
+    def _return(self, conn: Connection, moves: LaneMoves, table: Table, row: Row[Any], **more: object) -> None:
+        """Back to the lane, at the old rank: it has waited longest."""
+        self._move(conn, moves, table, row, State.WAITING, str(row.reason), not_before=None, **more)
+
+    def _lose(self, conn: Connection, moves: LaneMoves, table: Table, row: Row[Any]) -> int:
+        """A lease that ended with its worker: a loss. Past the stage's losses the unit is set aside."""
+        losses = int(row.losses) + 1
+        if losses <= STAGES[row.stage].max_losses:
+            self._return(conn, moves, table, row, losses=losses)
+            return 0
+        reason = f"set aside: its worker died {losses} times while it ran"
+        self._move(conn, moves, table, row, State.FAILED, reason, losses=losses)
+        if row.stage == "fetch":
+            self._fail_waiting_for_audio(conn, moves, row.episode_id, State.FAILED, reason)
+        return 1

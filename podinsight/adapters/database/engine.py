@@ -1,0 +1,148 @@
+"""Connections and transactions: SQLite (WAL, BEGIN IMMEDIATE) and PostgreSQL behind two context managers."""
+
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import StaticPool
+
+from podinsight.errors import ConfigError, Unavailable
+
+BUSY_SECONDS = 30.0
+
+
+def storable(text: str) -> str:
+    """Without what a database cannot hold: NUL characters and lone surrogates."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "")
+
+
+def make_engine(url: str) -> Engine:
+    """An engine for `sqlite://` (in memory), `sqlite:///path` or `postgresql+psycopg://…`.
+
+    PostgreSQL: 4 connections a process and 4 more under load, so that 8 processes stay under 100 (DESIGN.md, Data).
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(
+            url,
+            pool_size=4,
+            max_overflow=4,
+            pool_pre_ping=True,
+            pool_timeout=BUSY_SECONDS,
+            connect_args={"connect_timeout": 10},
+        )
+    memory = not parsed.database or parsed.database == ":memory:"
+    if memory:
+        engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+    else:
+        Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=4, max_overflow=20)
+
+    @event.listens_for(engine, "connect")
+    def _connect(raw: Any, _record: object) -> None:
+        raw.isolation_level = None  # we say BEGIN ourselves
+        cursor = raw.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}")
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        # A deferred BEGIN that writes later fails under contention (DESIGN.md, Data); readers need no write lock.
+        connection.exec_driver_sql("BEGIN" if options.get("podinsight_read") else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+class Database:
+    """Transactions. Every `write` is one transaction that commits at the end of its block, or not at all."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = make_engine(url)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        # In memory there is one connection: its transactions must not interleave between threads.
+        self._one_at_a_time = threading.RLock() if isinstance(self.engine.pool, StaticPool) else None
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A read-write transaction. Raises Unavailable when the database does not answer or stays locked."""
+        with self._transaction(read=False) as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A consistent read. Raises Unavailable like `write`."""
+        with self._transaction(read=True) as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, read: bool) -> Iterator[Connection]:
+        if self._one_at_a_time:
+            self._one_at_a_time.acquire()
+        try:
+            with self.engine.connect() as connection:
+                if read and self.is_sqlite:
+                    connection = connection.execution_options(podinsight_read=True)
+                with connection.begin():
+                    yield connection
+        except (OperationalError, PoolTimeout) as error:
+            raise Unavailable(f"the database does not answer: {_cause(error)}") from error
+        except DBAPIError as error:
+            if type(error) is DatabaseError:
+                raise Unavailable(f"the database cannot be read: {_cause(error)}") from error
+            if error.connection_invalidated:
+                raise Unavailable(f"the database connection broke: {_cause(error)}") from error
+            raise
+        finally:
+            if self._one_at_a_time:
+                self._one_at_a_time.release()
+
+    def lock(self, conn: Connection, name: str, *, shared: bool = False) -> None:
+        """Waits for the lock `name` and holds it until the transaction ends. SQLite's write lock is one already."""
+        if not self.is_sqlite:
+            take = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
+            conn.execute(select(take(_lock_key(name))))
+
+    def try_lock(self, conn: Connection, name: str) -> bool:
+        """Like `lock`, but False instead of waiting."""
+        return self.is_sqlite or bool(
+            conn.execute(select(func.pg_try_advisory_xact_lock(_lock_key(name)))).scalar_one()
+        )
+
+    def insert_new(self, table: Table) -> "sqlite.Insert | postgresql.Insert":
+        """INSERT … ON CONFLICT DO NOTHING."""
+        if self.is_sqlite:
+            return sqlite.insert(table).on_conflict_do_nothing()
+        return postgresql.insert(table).on_conflict_do_nothing()
+
+    def upsert(self, table: Table, key: str, values: dict[str, object]) -> "sqlite.Insert | postgresql.Insert":
+        """INSERT … ON CONFLICT (key) DO UPDATE with the same values."""
+        others = {name: value for name, value in values.items() if name != key}
+        if self.is_sqlite:
+            return sqlite.insert(table).values(values).on_conflict_do_update(index_elements=[key], set_=others)
+        return postgresql.insert(table).values(values).on_conflict_do_update(index_elements=[key], set_=others)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _lock_key(name: str) -> int:
+    return zlib.crc32(f"podinsight {name}".encode())
+
+
+def _cause(error: Exception) -> str:
+    """The driver's own first line: no SQL, no parameters, no password."""
+    original = getattr(error, "orig", None) or error
+    return str(original).strip().splitlines()[0] if str(original).strip() else type(original).__name__

@@ -1,0 +1,99 @@
+"""Claims and what ends them without a result: hand-back, delay, failure."""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, select, update
+
+from podinsight.adapters.database.lanes import LaneMoves
+from podinsight.adapters.database.models import chunks, state_is, work, workers
+from podinsight.adapters.database.registry import READY
+from podinsight.adapters.database.units import Units, column_values, table_of_stage
+from podinsight.domain.work import Lease, Span, State
+from podinsight.errors import LeaseLost
+
+
+class Leases(Units):
+    """The part of ports.WorkRows that hands out leases and takes them back."""
+
+    def claim(self, stage: str, episode_id: str, worker: str, lease_seconds: float) -> Lease | None:
+        table = table_of_stage(stage)
+        with self._transition() as (conn, moves):
+            if self._forbidden(conn, stage) or not self._is_ready(conn, worker):
+                return None
+            # No SKIP LOCKED: who holds the row may leave it claimable, and this message will not come again.
+            row = conn.execute(
+                select(table)
+                .where(
+                    table.c.episode_id == episode_id,
+                    table.c.stage == stage,
+                    state_is(table, State.DISPATCHED, State.WAITING),
+                )
+                .order_by(table.c.n)
+                .limit(1)
+                .with_for_update()
+            ).first()
+            return None if row is None else self._lease(conn, moves, table, row, worker, lease_seconds)
+
+    def _is_ready(self, conn: Connection, worker: str) -> bool:
+        query = select(workers.c.state).where(workers.c.id == worker).with_for_update(read=True)
+        return conn.execute(query).scalar_one_or_none() == READY
+
+    def _lease(
+        self, conn: Connection, moves: LaneMoves, table: Table, row: Row[Any], worker: str, seconds: float
+    ) -> Lease:
+        now = self._clock.now()
+        token = uuid.uuid4().hex
+        values = column_values(State.RUNNING, "", now, worker=worker, token=token, lease_until=now + seconds)
+        conn.execute(update(table).where(table.c.id == row.id).values(values))
+        moves.move(row.lane_id, State(row.state), State.RUNNING)
+        chunked = table is chunks
+        if chunked:
+            moves.parents[row.episode_id] = ""
+        return Lease(
+            kind="chunk" if chunked else "work",
+            unit_id=row.id,
+            stage=row.stage,
+            episode_id=row.episode_id,
+            worker=worker,
+            token=token,
+            attempts=row.attempts,
+            losses=row.losses,
+            span=Span(row.n, row.start, row.end) if chunked else None,
+            params=self._params(conn, row.episode_id) if chunked else dict(row.params),
+        )
+
+    def _params(self, conn: Connection, episode_id: str) -> Mapping[str, object]:
+        query = select(work.c.params).where(work.c.episode_id == episode_id, work.c.stage == "transcribe")
+        return dict(conn.execute(query).scalar_one())
+
+    def renew(self, lease: Lease, lease_seconds: float) -> None:
+        table = chunks if lease.kind == "chunk" else work
+        with self._db.write() as conn:
+            done = conn.execute(
+                update(table)
+                .where(table.c.id == lease.unit_id, table.c.token == lease.token, state_is(table, State.RUNNING))
+                .values(lease_until=self._clock.now() + lease_seconds)
+            )
+            if done.rowcount != 1:
+                raise LeaseLost(f"the lease on {lease.stage} of episode {lease.episode_id} was taken back")
+
+    def hand_back(self, lease: Lease) -> None:
+        self._leave(lease, State.WAITING, "", "handed back")
+
+    def delay(self, lease: Lease, reason: str, seconds: float, attempted: bool = True) -> None:
+        more = {"not_before": self._clock.now() + seconds, "attempts": lease.attempts + int(attempted)}
+        self._leave(lease, State.DELAYED, reason, "delayed", **more)
+
+    def end(self, lease: Lease, state: State, reason: str) -> None:
+        self._leave(lease, state, reason, state.value, attempts=lease.attempts + 1)
+
+    def _leave(self, lease: Lease, state: State, reason: str, outcome: str, **more: object) -> None:
+        table = chunks if lease.kind == "chunk" else work
+        with self._transition() as (conn, moves):
+            row = self._held_row(conn, lease)
+            self._move(conn, moves, table, row, state, reason, **more)
+            if lease.stage == "fetch" and state in (State.FAILED, State.REFUSED):
+                self._fail_waiting_for_audio(conn, moves, lease.episode_id, state, reason)
+            self._record_run(conn, lease, outcome, reason)

@@ -1,0 +1,233 @@
+"""The tables. Times are epoch seconds; ids of feeds and episodes are hashes (domain.identity)."""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    literal,
+    text,
+)
+from sqlalchemy.sql.elements import BindParameter, ColumnElement
+
+from podinsight.domain.work import State
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_Key = BigInteger().with_variant(Integer, "sqlite")
+
+
+def inline(value: str | int | bool) -> BindParameter[str | int | bool]:
+    """A constant rendered into the SQL: a bound parameter could not use a partial index."""
+    return literal(value, literal_execute=True)
+
+
+def state_is(table: Table, *states: State) -> ColumnElement[bool]:
+    """`state = 'x'` or `state IN ('x', …)`, inline, as the partial indexes say it."""
+    if len(states) == 1:
+        return table.c.state == inline(states[0].value)
+    return table.c.state.in_([inline(state.value) for state in states])
+
+
+feeds = Table(
+    "feeds",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("url", Text, nullable=False, unique=True),
+    Column("slug", String(100), unique=True),
+    Column("title", Text),
+    Column("link", Text),
+    Column("etag", Text),
+    Column("last_modified", Text),
+    Column("language", String(40)),
+    Column("image", Text),
+    Column("error", Text),
+    Column("episodes", Integer, nullable=False, server_default="0"),
+    Column("last_polled_at", Float),
+    Column("next_poll_at", Float, nullable=False, server_default="0", index=True),
+    Column("created_at", Float, nullable=False),
+)
+
+episodes = Table(
+    "episodes",
+    metadata,
+    Column("seq", _Key, primary_key=True, autoincrement=True),
+    Column("id", String(20), nullable=False, unique=True),
+    Column("feed_id", String(16), ForeignKey("feeds.id"), nullable=False),
+    Column("guid", Text, nullable=False),
+    Column("guid_key", Text, nullable=False),
+    Column("folder", String(100), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("mime", String(100)),
+    Column("length", BigInteger),
+    Column("published", Float),
+    Column("duration", Float),
+    Column("image", Text),
+    Column("transcripts", JSON, nullable=False),
+    Column("audio_key", Text),
+    Column("audio_bytes", BigInteger),
+    Column("audio_sha256", String(64)),
+    Column("audio_mime", String(100)),
+    Column("audio_seconds", Float),
+    Column("fetched_at", Float),
+    Column("transcript_key", Text),
+    Column("model", String(100)),
+    Column("created_at", Float, nullable=False),
+    UniqueConstraint("feed_id", "guid_key"),
+    UniqueConstraint("feed_id", "folder"),
+    Index("ix_episodes_feed_id_seq", "feed_id", "seq"),
+)
+
+lanes = Table(
+    "lanes",
+    metadata,
+    Column("id", _Key, primary_key=True, autoincrement=True),
+    Column("stage", String(20), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("served_rank", BigInteger, nullable=False, server_default="0"),
+    Column("last_served", Float, nullable=False, server_default="0"),
+    *(Column(f"n_{state.value}", BigInteger, nullable=False, server_default="0") for state in State),
+    UniqueConstraint("stage", "host", "priority"),
+)
+
+Index(
+    "ix_lanes_to_serve",
+    lanes.c.stage,
+    lanes.c.priority.desc(),
+    lanes.c.last_served,
+    lanes.c.id,
+    sqlite_where=text("n_waiting > 0"),
+    postgresql_where=text("n_waiting > 0"),
+)
+
+
+def _unit_columns() -> list[Column[object]]:
+    """What a row needs to be leased: shared by `work` and `chunks`."""
+    return [
+        Column("id", _Key, primary_key=True, autoincrement=True),
+        Column("episode_id", String(20), ForeignKey("episodes.id"), nullable=False),
+        Column("feed_id", String(16), nullable=False),
+        Column("stage", String(20), nullable=False),
+        Column("n", Integer, nullable=False, server_default="0"),
+        Column("lane_id", _Key, ForeignKey("lanes.id"), nullable=False),
+        Column("rank", BigInteger, nullable=False),
+        Column("state", String(12), nullable=False),
+        Column("reason", Text, nullable=False, server_default=""),
+        Column("attempts", Integer, nullable=False, server_default="0"),
+        Column("losses", Integer, nullable=False, server_default="0"),
+        Column("not_before", Float),
+        Column("dispatched_at", Float),
+        Column("worker", String(255)),
+        Column("token", String(32)),
+        Column("lease_until", Float),
+        Column("changed_at", Float, nullable=False),
+    ]
+
+
+def _unit_indexes(name: str) -> list[Index]:
+    """One small index for each question that dispatch and reconcile ask; each holds only the rows it is about."""
+    wanted: dict[str, tuple[tuple[str, ...], str]] = {
+        "waiting": (("lane_id", "rank", "id"), "state = 'waiting'"),
+        "waiting_feed": (("lane_id", "feed_id", "rank"), "state = 'waiting'"),
+        "in_flight": (("stage",), "state IN ('dispatched', 'running')"),
+        "leased": (("lease_until",), "state = 'running'"),
+        "unclaimed": (("dispatched_at",), "state = 'dispatched'"),
+        "delayed": (("not_before",), "state = 'delayed'"),
+        "worker": (("worker",), "state = 'running'"),
+    }
+    return [
+        Index(f"ix_{name}_{key}", *columns, sqlite_where=text(where), postgresql_where=text(where))
+        for key, (columns, where) in wanted.items()
+    ]
+
+
+work = Table(
+    "work",
+    metadata,
+    *_unit_columns(),
+    Column("params", JSON, nullable=False),
+    Column("result", JSON),
+    Column("projected", Boolean, nullable=False, server_default=text("true")),
+    UniqueConstraint("episode_id", "stage"),
+    *_unit_indexes("work"),
+    Index("ix_work_state", "state", "stage", "changed_at", "id"),
+    Index(
+        "ix_work_unprojected", "changed_at", sqlite_where=text("projected = 0"), postgresql_where=text("NOT projected")
+    ),
+)
+
+chunks = Table(
+    "chunks",
+    metadata,
+    *_unit_columns(),
+    Column("start", Float, nullable=False),
+    Column("end", Float),
+    Column("part_key", Text),
+    UniqueConstraint("episode_id", "n"),
+    *_unit_indexes("chunks"),
+)
+
+stage_runs = Table(
+    "stage_runs",
+    metadata,
+    Column("id", _Key, primary_key=True, autoincrement=True),
+    Column("episode_id", String(20), nullable=False, index=True),
+    Column("stage", String(20), nullable=False),
+    Column("n", Integer, nullable=False),
+    Column("worker", String(255)),
+    Column("outcome", String(20), nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("wall_seconds", Float),
+    Column("at", Float, nullable=False, index=True),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String(255), primary_key=True),
+    Column("machine", String(255), nullable=False),
+    Column("pool", String(20), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("slots", Integer, nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("heartbeat_at", Float, nullable=False),
+    Column("started_at", Float, nullable=False),
+    Index("ix_workers_pool_state", "pool", "state"),
+)
+
+pools = Table(
+    "pools", metadata, Column("pool", String(20), primary_key=True), Column("desired", Integer, nullable=False)
+)
+
+control = Table(
+    "control",
+    metadata,
+    Column("id", _Key, primary_key=True, autoincrement=True),
+    Column("mode", String(12), nullable=False),
+    Column("gpu_frozen", Boolean, nullable=False),
+    Column("economy", Boolean, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("why", Text, nullable=False),
+)
+
+ticks = Table("ticks", metadata, Column("name", String(40), primary_key=True), Column("at", Float, nullable=False))

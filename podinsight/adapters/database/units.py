@@ -1,0 +1,155 @@
+"""What every transition of a unit shares: which table, how a row moves, how a chunked stage follows its chunks.
+
+Locks are always taken in the order chunks, work (by episode and stage), lanes (by id), so transactions do not
+deadlock.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, insert, select, update
+
+from podinsight.adapters.database.engine import Database, storable
+from podinsight.adapters.database.lanes import LaneMoves, lane_ids, next_rank
+from podinsight.adapters.database.models import chunks, control, episodes, stage_runs, state_is, work
+from podinsight.domain.control import Control, Mode
+from podinsight.domain.identity import HostLimits
+from podinsight.domain.work import Lease, Span, State, aggregate
+from podinsight.errors import LeaseLost
+from podinsight.ports import Clock
+from podinsight.topology import STAGES
+
+CHUNK_LANE = "chunk"
+WAITS_FOR_AUDIO = "waits for its audio"
+ENQUEUE_LOCK = "enqueue"
+NO_LEASE: dict[str, object] = {"worker": None, "token": None, "lease_until": None, "dispatched_at": None}
+
+
+def table_of(lane: str) -> Table:
+    """The table that holds the units of a lane stage."""
+    return chunks if lane == CHUNK_LANE else work
+
+
+def table_of_stage(stage: str) -> Table:
+    return table_of(STAGES[stage].lane)
+
+
+def column_values(state: State, reason: str, now: float, **more: object) -> dict[str, object]:
+    return {"state": state.value, "reason": storable(reason)[:2000], "changed_at": now} | more
+
+
+class Units:
+    """Base of the parts of ports.WorkRows."""
+
+    def __init__(self, db: Database, clock: Clock, limits: HostLimits) -> None:
+        self._db, self._clock, self._limits = db, clock, limits
+
+    @contextmanager
+    def _transition(self) -> Iterator[tuple[Connection, LaneMoves]]:
+        """A write transaction that ends as every transition must: work rows follow their chunks, then the lanes."""
+        with self._db.write() as conn:
+            moves = LaneMoves()
+            yield conn, moves
+            for episode_id in sorted(moves.parents):
+                self._follow_chunks(conn, moves, episode_id, moves.parents[episode_id])
+            moves.write(conn)
+
+    def _forbidden(self, conn: Connection, stage: str) -> str | None:
+        row = conn.execute(select(control).order_by(control.c.id.desc()).limit(1)).first()
+        if row is None:
+            return None
+        return Control(Mode(row.mode), bool(row.gpu_frozen), bool(row.economy), row.by, row.at, row.why).forbids(stage)
+
+    def _held_row(self, conn: Connection, lease: Lease) -> Row[Any]:
+        """The leased row, locked. Raises LeaseLost when the fence does not hold any more."""
+        table = chunks if lease.kind == "chunk" else work
+        row = conn.execute(
+            select(table)
+            .where(table.c.id == lease.unit_id, table.c.token == lease.token, table.c.state == State.RUNNING.value)
+            .with_for_update()
+        ).first()
+        if row is None:
+            raise LeaseLost(f"the lease on {lease.stage} of episode {lease.episode_id} was taken back")
+        return row
+
+    def _move(
+        self, conn: Connection, moves: LaneMoves, table: Table, row: Row[Any], state: State, reason: str, **more: object
+    ) -> None:
+        """One unit to `state`. Leaving `running` and `dispatched` clears the lease."""
+        cleared = {} if state in (State.RUNNING, State.DISPATCHED) else NO_LEASE
+        values = column_values(state, reason, self._clock.now()) | cleared | more
+        conn.execute(update(table).where(table.c.id == row.id).values(values))
+        moves.move(row.lane_id, State(row.state), state)
+        if table is chunks:
+            moves.parents[row.episode_id] = reason
+
+    def _follow_chunks(self, conn: Connection, moves: LaneMoves, episode_id: str, reason: str = "") -> State:
+        """Sets the work row of a chunked stage to the aggregate of its chunks. `done` is left to its commit."""
+        parent = conn.execute(
+            select(work).where(work.c.episode_id == episode_id, work.c.stage == "transcribe").with_for_update()
+        ).one()
+        states = conn.execute(select(chunks.c.state).where(chunks.c.episode_id == episode_id)).scalars()
+        state = aggregate(State(value) for value in states)
+        if state is not State.DONE and state.value != parent.state:
+            self._move(conn, moves, work, parent, state, reason)
+        return state
+
+    def _fail_waiting_for_audio(
+        self, conn: Connection, moves: LaneMoves, episode_id: str, state: State, reason: str
+    ) -> None:
+        """The fetch ended without audio, and so does the transcribe row that was held for it."""
+        row = conn.execute(
+            select(work)
+            .where(
+                work.c.episode_id == episode_id,
+                work.c.stage == "transcribe",
+                state_is(work, State.HELD),
+                work.c.reason == WAITS_FOR_AUDIO,
+            )
+            .with_for_update()
+        ).first()
+        if row is not None:
+            self._move(conn, moves, work, row, state, f"no audio: {reason}")
+
+    def _record_run(
+        self, conn: Connection, lease: Lease, outcome: str, reason: str = "", wall_seconds: float | None = None
+    ) -> None:
+        conn.execute(
+            insert(stage_runs).values(
+                episode_id=lease.episode_id,
+                stage=lease.stage,
+                n=lease.span.n if lease.span else 0,
+                worker=lease.worker,
+                outcome=outcome,
+                reason=storable(reason)[:2000],
+                wall_seconds=wall_seconds,
+                at=self._clock.now(),
+            )
+        )
+
+    def _add_chunks(
+        self, conn: Connection, moves: LaneMoves, episode_id: str, feed_id: str, priority: int, spans: list[Span]
+    ) -> None:
+        """Makes the chunks of an episode, `waiting`. (One chunk an episode until the plan stage cuts them.)"""
+        lane = lane_ids(self._db, conn, CHUNK_LANE, priority, [""])[""]
+        rank = next_rank(conn, chunks, lane, feed_id)
+        rows = [
+            {
+                "episode_id": episode_id,
+                "feed_id": feed_id,
+                "stage": "transcribe",
+                "n": span.n,
+                "lane_id": lane,
+                "rank": rank + index,
+                "start": span.start,
+                "end": span.end,
+            }
+            | column_values(State.WAITING, "", self._clock.now())
+            for index, span in enumerate(spans)
+        ]
+        conn.execute(insert(chunks), rows)
+        moves.move(lane, None, State.WAITING, len(rows))
+
+    def _episode_row(self, conn: Connection, episode_id: str) -> Row[Any]:
+        return conn.execute(select(episodes).where(episodes.c.id == episode_id)).one()

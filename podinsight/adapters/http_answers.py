@@ -1,0 +1,158 @@
+"""What an HTTP answer, or the lack of one, means for the caller: Transient or Permanent, in words for a person.
+
+Exceptions of requests and urllib3 carry whole URLs in their texts, tokens included, so none of their texts is used
+and nothing is raised `from` them.
+"""
+
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from http import HTTPStatus
+from urllib.parse import urljoin, urlsplit, urlunsplit
+
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    DecodeError,
+    NameResolutionError,
+    NewConnectionError,
+    ReadTimeoutError,
+)
+
+from podinsight.domain.identity import InvalidUrl, host_of, normalise_url, redact_url
+from podinsight.errors import Permanent, Transient
+
+PASSING = frozenset({408, 425, 429})
+HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
+
+
+class Kind(StrEnum):
+    """What was asked for, as it is called in messages."""
+
+    FEED = "feed"
+    AUDIO = "audio"
+
+
+_GONE = {Kind.FEED: "there is no such feed", Kind.AUDIO: "the episode's audio is gone"}
+
+
+def check_status(status: int, headers: Mapping[str, str], url: str, kind: Kind, conditional: bool) -> None:
+    """Returns for an answer with a usable body, and for 304 when the request was conditional.
+
+    Raises:
+        Transient: 5xx, 408, 425, 429; with `retry_after` when the server said so.
+        Permanent: any other.
+    """
+    if status in (200, 203) or (status == HTTPStatus.NOT_MODIFIED and conditional):
+        return
+    said = f"{_named(status)} from {host_of(url)}"
+    where = f"({redact_url(url)})"
+    if status >= 500 or status in PASSING:
+        wait = retry_after(headers.get("Retry-After"))
+        asked = f", it asks to wait {wait:.0f} s" if wait is not None else ""
+        meaning = "too many requests" if status == HTTPStatus.TOO_MANY_REQUESTS else "it may pass"
+        raise Transient(f"{said}: {meaning}{asked} {where}", retry_after=wait)
+    if status in (404, 410):
+        raise Permanent(f"{said}: {_GONE[kind]} {where}")
+    if status in (401, 403):
+        raise Permanent(f"{said}: the {kind} is not for us {where}")
+    if status >= 400:
+        raise Permanent(f"{said}: the request was turned down {where}")
+    raise Permanent(f"{said}: an answer without the {kind} {where}")
+
+
+def retry_after(value: str | None) -> float | None:
+    """Seconds from now that a Retry-After header asks for, from seconds or an HTTP date; None when unreadable."""
+    text = (value or "").strip()
+    if text.isascii() and text.isdigit() and len(text) < 10:
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def redirect_target(here: str, location: str | None) -> str:
+    """Where a redirect leads, normalised; credentials are taken along to the same origin and nowhere else.
+
+    Raises:
+        Permanent: no Location, not http or https, or unreadable.
+    """
+    if not location:
+        raise Permanent(f"a redirect without a Location from {host_of(here)} ({redact_url(here)})")
+    try:
+        text = location.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        text = location
+    try:
+        target = normalise_url(urljoin(here, text.strip()))
+    except InvalidUrl as error:
+        raise Permanent(f"{host_of(here)} redirects to what cannot be fetched: {error}") from None
+    except ValueError:
+        raise Permanent(f"{host_of(here)} redirects to an unreadable URL") from None
+    old, new = urlsplit(here), urlsplit(target)
+    if "@" in old.netloc and "@" not in new.netloc and (old.scheme, _origin(old.netloc)) == (new.scheme, new.netloc):
+        return urlunsplit(new._replace(netloc=old.netloc))
+    return target
+
+
+def refuse_html(mime: str | None, url: str) -> None:
+    """Raises Permanent when audio was asked for and a web page came."""
+    if mime in HTML_TYPES:
+        raise Permanent(f"an HTML page instead of audio from {host_of(url)} ({redact_url(url)})")
+
+
+def failure_text(error: BaseException) -> str:
+    """Why no answer came, from the exceptions that `error` wraps."""
+    for cause in _causes(error):
+        text = _failure_of(cause)
+        if text:
+            return text
+    return "the connection broke"
+
+
+def _failure_of(error: BaseException) -> str | None:
+    match error:
+        case NameResolutionError():
+            return "the host name does not resolve"
+        case NewConnectionError():
+            cause = error.__cause__
+            return f"no connection: {cause.strerror or cause}" if isinstance(cause, OSError) else "no connection"
+        case ConnectTimeoutError():
+            return "connecting took too long"
+        case ReadTimeoutError():
+            return "no more data came within the read time-out"
+        case DecodeError():
+            return "the compressed body is corrupt"
+        case ssl.SSLCertVerificationError():
+            return f"its TLS certificate is not valid: {error.verify_message}"
+        case ssl.SSLError():
+            return f"TLS failed: {error.reason or 'unknown reason'}"
+        case _:
+            return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The exception and what it wraps, whichever way requests and urllib3 wrapped it; outermost first."""
+    seen: set[int] = set()
+    queue = [error]
+    while queue:
+        current = queue.pop(0)
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        inner = [*current.args, getattr(current, "reason", None), current.__cause__, current.__context__]
+        queue.extend(item for item in inner if isinstance(item, BaseException))
+
+
+def _named(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+def _origin(netloc: str) -> str:
+    return netloc.rpartition("@")[2]

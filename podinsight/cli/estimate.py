@@ -1,0 +1,84 @@
+"""What a command would do: numbers, bytes, hours and dollars, without doing it."""
+
+from podinsight.cli.choosing import Standing, audio_seconds, unknown_lengths
+from podinsight.cli.console import Output, count, hours, size
+from podinsight.domain.kpis import gpu_estimate_usd
+from podinsight.settings import Settings
+
+
+def gpu_words(settings: Settings, seconds: float) -> str:
+    usd = gpu_estimate_usd(seconds, settings.gpu_hour_usd, settings.gpu_speed)
+    return (
+        f"${usd:.4f} on a rented GPU (an estimate: ${settings.gpu_hour_usd:g} an hour, {settings.gpu_speed:g} × real time)"
+    )
+
+
+def gpu_document(settings: Settings, seconds: float) -> dict[str, object]:
+    return {
+        "gpu_estimate_usd": round(gpu_estimate_usd(seconds, settings.gpu_hour_usd, settings.gpu_speed), 6),
+        "gpu_hour_usd": settings.gpu_hour_usd,
+        "gpu_speed": settings.gpu_speed,
+    }
+
+
+def tell_dry_run(
+    out: Output, settings: Settings, fetch: Standing | None, transcribe: Standing | None, model: str
+) -> None:
+    """Says what would be fetched and transcribed; None for a stage that was not asked for."""
+    document: dict[str, object] = {"dry_run": True}
+    if fetch is not None:
+        document["fetch"] = _tell_fetch(out, fetch)
+    if transcribe is not None:
+        lost = {episode.id for episode, _state, _reason in fetch.failed} if fetch is not None else set()
+        document["transcribe"] = _tell_transcribe(out, settings, transcribe, lost, model)
+    out.data(document)
+    out.line("dry run: nothing was changed")
+
+
+def _tell_fetch(out: Output, fetch: Standing) -> dict[str, object]:
+    declared = [episode.length for episode in fetch.to_do if episode.length]
+    seconds, unknown = audio_seconds(fetch.to_do), unknown_lengths(fetch.to_do)
+    known = f", {size(sum(declared))} as far as the feeds say ({len(declared)} of them)" if fetch.to_do else ""
+    out.line(f"would fetch {count(len(fetch.to_do), 'episode')}{known}; {len(fetch.done):,} there already")
+    if fetch.to_do:
+        out.line(f"  audio: {hours(seconds)}{_without(unknown)}")
+    _tell_failed(out, fetch)
+    return _numbers(fetch) | {
+        "declared_bytes": sum(declared),
+        "declared_bytes_of": len(declared),
+        "audio_seconds": seconds,
+        "audio_seconds_unknown": unknown,
+    }
+
+
+def _tell_transcribe(
+    out: Output, settings: Settings, transcribe: Standing, lost: set[str], model: str
+) -> dict[str, object]:
+    to_do = [episode for episode in transcribe.to_do if episode.id not in lost]
+    seconds, unknown = audio_seconds(to_do), unknown_lengths(to_do)
+    out.line(
+        f"would transcribe {count(len(to_do), 'episode')} with {model}; {len(transcribe.done):,} transcribed already"
+    )
+    if to_do:
+        out.line(f"  audio: {hours(seconds)}{_without(unknown)}; {gpu_words(settings, seconds)}")
+    _tell_failed(out, transcribe)
+    numbers = _numbers(transcribe) | {"to_do": len(to_do), "model": model}
+    return numbers | {"audio_seconds": seconds, "audio_seconds_unknown": unknown} | gpu_document(settings, seconds)
+
+
+def _numbers(standing: Standing) -> dict[str, object]:
+    return {
+        "to_do": len(standing.to_do),
+        "queued": len(standing.open),
+        "done": len(standing.done),
+        "failed": len(standing.failed),
+    }
+
+
+def _without(unknown: int) -> str:
+    return f" (of {count(unknown, 'episode')} no length is known)" if unknown else ""
+
+
+def _tell_failed(out: Output, standing: Standing) -> None:
+    if standing.failed:
+        out.line(f"  {count(len(standing.failed), 'episode')} failed before: `podrun retry --failed` starts over")

@@ -1,0 +1,54 @@
+"""podrun: the command line of podinsight."""
+
+import io
+import sys
+
+import click
+
+from podinsight import __version__
+from podinsight.cli import control, demo, exits, feeds, models, run, settings_cmd, show, stack, status
+from podinsight.cli.group import PodrunGroup
+from podinsight.cli.session import Session
+
+
+@click.group(cls=PodrunGroup, epilog=exits.HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name="podrun")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Podcast feeds in, transcripts out.
+
+    \b
+    podrun up                            start broker, workers, beat and Flower
+    podrun feeds add URL                 follow a feed
+    podrun fetch --limit 5 --transcribe  download and transcribe its first episodes
+    podrun status                        see what runs and what failed
+    """
+    if not isinstance(ctx.obj, Session):
+        ctx.obj = Session()
+    ctx.call_on_close(ctx.obj.close)
+
+
+for command in (
+    demo.demo,
+    *stack.COMMANDS,
+    feeds.feeds,
+    *run.COMMANDS,
+    status.status,
+    show.show,
+    *control.COMMANDS,
+    models.models,
+    settings_cmd.settings,
+):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """The entry point `podrun`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a title may hold what the terminal's encoding does not
+    cli(prog_name="podrun")
+
+
+if __name__ == "__main__":
+    main()

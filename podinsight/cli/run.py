@@ -1,0 +1,192 @@
+"""podrun fetch, transcribe and retry."""
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import click
+
+from podinsight.cli.choosing import Standing, first, preview, standing
+from podinsight.cli.console import Output, complain, count
+from podinsight.cli.estimate import tell_dry_run
+from podinsight.cli.exits import CommandError
+from podinsight.cli.pursue import pursue, send, summarise
+from podinsight.cli.session import Session, json_option, pass_session
+from podinsight.domain.episode import Episode
+from podinsight.errors import Permanent
+from podinsight.services.fetch import find_or_add
+from podinsight.topology import PRIORITIES, STAGES
+
+Command = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for on the command line. chosen: ids and URLs; empty: the first `limit` episodes (of `feed`)."""
+
+    chosen: tuple[str, ...] = ()
+    limit: int | None = None
+    feed: str | None = None
+    priority: str = "medium"
+    transcribe: bool = False
+    model: str | None = None
+    language: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.chosen and (self.limit is not None or self.feed is not None):
+            raise CommandError("give episodes, or --limit and --feed, not both")
+        if not self.transcribe and (self.model is not None or self.language is not None):
+            raise CommandError("--model and --language say how to transcribe: add --transcribe")
+
+    def params(self, session: Session) -> dict[str, object]:
+        """What a transcribe row keeps. Raises CommandError when the model is not there."""
+        from podinsight.bootstrap import find_model
+
+        model = self.model or session.settings.model
+        try:
+            find_model(session.settings, model)
+        except Permanent as error:
+            raise CommandError(str(error)) from error
+        return {"model": model, "language": self.language or session.settings.language}
+
+
+def _language(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    if not re.fullmatch(r"[a-z]{2,3}", value.lower()):
+        raise click.BadParameter(f"{value!r} is no language code such as en or de")
+    return value.lower()
+
+
+def _options(command: Command) -> Command:
+    """What fetch and transcribe have in common."""
+    for option in (
+        click.argument("chosen", nargs=-1, metavar="[EPISODE_ID_OR_URL]..."),
+        json_option,
+        click.option("--no-wait", is_flag=True, help="Queue the work and return; needs no worker now."),
+        click.option("--dry-run", is_flag=True, help="Change nothing; say what would be done."),
+        click.option("--language", metavar="LANGUAGE", callback=_language, help="Language of the speech, such as en."),
+        click.option("--model", metavar="MODEL", help="Whisper model; see `podrun models list`."),
+        click.option("--priority", type=click.Choice(list(PRIORITIES)), default="medium", show_default=True),
+        click.option("--feed", metavar="SLUG", help="Episodes of this feed alone."),
+        click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The first N, those done included."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.option("--transcribe", is_flag=True, help="Transcribe each as soon as it is there.")
+@_options
+@pass_session
+def fetch(session: Session, dry_run: bool, no_wait: bool, as_json: bool, **words: Any) -> int | None:
+    """Download episodes: the first N in the order of discovery, or exactly the ids and URLs given.
+
+    N counts what is there already, so 50, then 200, then 1000 fetches 50, 150 and 800.
+    """
+    out = Output(as_json)
+    wish = Wish(**words)
+    params = wish.params(session) if wish.transcribe else None
+    stages = ("fetch", "transcribe") if wish.transcribe else ("fetch",)
+    episodes = _episodes(session, wish)
+    before = {stage: standing(session.store, stage, episodes) for stage in stages}
+    if dry_run:
+        model = str(params["model"]) if params else ""
+        tell_dry_run(out, session.settings, before["fetch"], before.get("transcribe"), model)
+        return None
+    if not no_wait and any(each.to_do for each in before.values()):
+        session.need_workers(*(STAGES[stage].queue for stage in stages))
+    for text in wish.chosen:
+        if "://" in text:
+            find_or_add(session.store, text)
+    ids = [episode.id for episode in episodes]
+    session.store.work.enqueue_fetch(ids, PRIORITIES[wish.priority], params)
+    if wish.transcribe:
+        before["transcribe"] = _within_reach(before["transcribe"], before["fetch"])
+    return _go_on(session, out, before, no_wait)
+
+
+@click.command()
+@_options
+@pass_session
+def transcribe(session: Session, dry_run: bool, no_wait: bool, as_json: bool, **words: Any) -> int | None:
+    """Transcribe what is downloaded: the first N in the order of discovery, or exactly the ids given.
+
+    N counts what is transcribed already.
+    """
+    out = Output(as_json)
+    wish = Wish(**words, transcribe=True)
+    params = wish.params(session)
+    episodes = _downloaded(session, wish)
+    before = {"transcribe": standing(session.store, "transcribe", episodes)}
+    if dry_run:
+        tell_dry_run(out, session.settings, None, before["transcribe"], str(params["model"]))
+        return None
+    if not no_wait and before["transcribe"].to_do:
+        session.need_workers(STAGES["transcribe"].queue)
+    ids = [episode.id for episode in episodes]
+    session.store.work.enqueue_transcribe(ids, PRIORITIES[wish.priority], params)
+    return _go_on(session, out, before, no_wait)
+
+
+def _episodes(session: Session, wish: Wish) -> list[Episode]:
+    if not wish.chosen:
+        found = first(session.store, wish.limit, wish.feed)
+        if not found:
+            complain("no episode is known yet: `podrun feeds add URL`")
+        return found
+    named = {episode.id: episode for episode in (preview(session.store, text) for text in wish.chosen)}
+    return list(named.values())
+
+
+def _downloaded(session: Session, wish: Wish) -> list[Episode]:
+    if not wish.chosen:
+        there = [each for each in first(session.store, None, wish.feed) if each.audio_key]
+        return there[: wish.limit]
+    episodes = _episodes(session, wish)
+    for episode in episodes:
+        if not episode.audio_key:
+            raise CommandError(f"episode {episode.id} is not downloaded: `podrun fetch --transcribe {episode.id}`")
+    return episodes
+
+
+def _within_reach(transcribe: Standing, fetch: Standing) -> Standing:
+    """Without the episodes whose fetch failed before: their transcriptions wait until that is started over."""
+    lost = {episode.id for episode, _state, _reason in fetch.failed}
+    still_open = tuple(episode for episode in transcribe.open if episode.id not in lost)
+    return replace(transcribe, open=still_open, new=tuple(each for each in transcribe.new if each.id not in lost))
+
+
+def _go_on(session: Session, out: Output, before: dict[str, Standing], no_wait: bool) -> int | None:
+    began = time.monotonic()
+    if not no_wait:
+        return summarise(session, out, pursue(session, out, before), began)
+    send(session)
+    queued = {stage: len(each.to_do) for stage, each in before.items()}
+    out.data({"event": "queued", **queued})
+    for stage, number in queued.items():
+        out.line(f"{stage}: {count(number, 'episode')} queued; `podrun status` shows how far it is")
+    return None
+
+
+@click.command()
+@click.option("--failed", is_flag=True, help="What has failed or was refused; there is nothing else to retry.")
+@click.option("--stage", type=click.Choice(list(STAGES)), help="Of this stage alone.")
+@click.option("--host", metavar="HOST", help="Of this host alone.")
+@json_option
+@pass_session
+def retry(session: Session, failed: bool, stage: str | None, host: str | None, as_json: bool) -> None:
+    """Start failed work over with fresh attempts."""
+    if not failed:
+        raise CommandError("say what to retry: `podrun retry --failed`")
+    number = session.store.work.retry_failed(stage, host)
+    if number:
+        send(session)
+    out = Output(as_json)
+    out.data({"retried": number})
+    out.line(f"{count(number, 'row')} {'starts' if number == 1 else 'start'} over" if number else "nothing has failed")
+
+
+COMMANDS: Sequence[click.Command] = (fetch, transcribe, retry)

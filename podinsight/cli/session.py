@@ -1,0 +1,65 @@
+"""What a command works with: settings, and the parts of the house, each opened at its first use."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import click
+
+from podinsight import settings as settings_module
+from podinsight.errors import Unavailable
+from podinsight.ports import StatusStore
+from podinsight.settings import Settings
+
+if TYPE_CHECKING:
+    from podinsight.bootstrap import Container
+
+
+class Session:
+    """One run of podrun. Tests hand in settings or a container of their own."""
+
+    def __init__(self, settings: Settings | None = None, container: "Container | None" = None) -> None:
+        self._given = settings
+        self._container = container
+        self._owns = container is None
+        self._store: StatusStore | None = None
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Raises ConfigError."""
+        return self._given or settings_module.load()
+
+    @property
+    def container(self) -> "Container":
+        """Everything; raises Unavailable when the database does not answer."""
+        if self._container is None:
+            from podinsight.bootstrap import build  # imports every adapter: `podrun --help` does without
+
+            self._container = build(self.settings)
+        return self._container
+
+    @property
+    def store(self) -> StatusStore:
+        """The database alone, unless the container is there already."""
+        if self._container is not None:
+            return self._container.store
+        if self._store is None:
+            from podinsight.bootstrap import build_store
+
+            self._store = build_store(self.settings)
+        return self._store
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+        if self._container is not None and self._owns:
+            self._container.store.close()
+
+    def need_workers(self, *pools: str) -> None:
+        """Raises Unavailable when one of the pools has no live worker."""
+        for pool in pools:
+            if self.store.workers.live_slots(pool) == 0:
+                raise Unavailable(f"no {pool} worker is up: start the stack with `make up` (or `podrun up`)")
+
+
+pass_session = click.make_pass_decorator(Session)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")

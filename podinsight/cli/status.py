@@ -1,0 +1,98 @@
+"""podrun status."""
+
+import time
+from dataclasses import asdict
+
+import click
+
+from podinsight.cli.console import Output, moment
+from podinsight.cli.session import Session, json_option, pass_session
+from podinsight.domain.control import Control, Mode
+from podinsight.domain.work import State
+from podinsight.ports import StatusStore, WorkerView, WorkView
+from podinsight.topology import QUEUES, STAGES
+
+_SHOWN = (State.RUNNING, State.FAILED, State.REFUSED, State.DELAYED)
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Rows of each kind to show.")
+@json_option
+@pass_session
+def status(session: Session, limit: int, as_json: bool) -> None:
+    """Show how far the work is, who works, what runs, what failed and why."""
+    out = Output(as_json)
+    store = session.store
+    counts = _counts(store)
+    control = store.control.read()
+    workers = store.workers.list()
+    slots = {pool: store.workers.live_slots(pool) for pool in QUEUES}
+    views = {state: store.work.views(state, limit) for state in _SHOWN}
+    out.data(
+        {
+            "control": asdict(control),
+            "stages": counts,
+            "slots": slots,
+            "workers": [asdict(worker) for worker in workers],
+            **{state.value: [asdict(view) for view in found] for state, found in views.items()},
+        }
+    )
+    _tell_control(out, control)
+    out.table(("stage", *State), [(stage, *row.values()) for stage, row in counts.items()], right=range(1, 9))
+    out.line()
+    _tell_workers(out, workers, slots)
+    for state, found in views.items():
+        _tell_work(out, state, found, counts, limit)
+
+
+def _counts(store: StatusStore) -> dict[str, dict[str, int]]:
+    counts = {stage: {state.value: 0 for state in State} for stage in STAGES}
+    for each in store.work.counts():
+        counts[each.stage][each.state.value] = each.count
+    return counts
+
+
+def _tell_control(out: Output, control: Control) -> None:
+    if control.mode is not Mode.RUNNING:
+        since = moment(control.at)
+        out.title(f"{control.mode.value} by {control.by} since {since}: {control.why} (`podrun resume` goes on)")
+    if control.gpu_frozen:
+        out.title(f"gpu frozen by {control.by} since {moment(control.at)}: {control.why}")
+
+
+def _tell_workers(out: Output, workers: list[WorkerView], slots: dict[str, int]) -> None:
+    if not any(slots.values()):
+        out.line("no worker is up: start the stack with `make up` (or `podrun up`)")
+        return
+    free = ", ".join(f"{pool} {number}" for pool, number in slots.items())
+    out.line(f"ready slots: {free}")
+    now = time.time()
+    rows = [(each.id, each.pool, each.machine, each.state, _ago(now - each.heartbeat_at)) for each in workers]
+    out.table(("worker", "pool", "machine", "state", "heartbeat"), rows)
+
+
+def _tell_work(
+    out: Output, state: State, found: list[WorkView], counts: dict[str, dict[str, int]], limit: int
+) -> None:
+    if not found:
+        return
+    total = sum(row[state.value] for row in counts.values())
+    out.line()
+    out.title(f"{state.value}: {total:,}" + (f", the first {limit}" if total > limit else ""))
+    rows = [
+        (view.stage, view.episode_id, f"{view.feed_slug}: {view.title}", moment(view.since), _why(view))
+        for view in found
+    ]
+    out.table(("stage", "episode", "title", "since", "by" if state is State.RUNNING else "why"), rows)
+    if state in (State.FAILED, State.REFUSED):
+        out.line("`podrun retry --failed` starts them over")
+
+
+def _why(view: WorkView) -> str:
+    if view.state is State.RUNNING:
+        return view.worker or view.reason
+    return f"{view.reason} (attempt {view.attempts})" if view.state is State.DELAYED else view.reason
+
+
+def _ago(seconds: float) -> str:
+    return f"{max(0.0, seconds):.0f} s ago"

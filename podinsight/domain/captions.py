@@ -1,0 +1,141 @@
+"""The files of a transcript. Every function returns the same text for the same transcript, ending in a newline."""
+
+import json
+import textwrap
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from podinsight.domain.episode import Episode
+from podinsight.domain.transcript import Segment, Transcript
+
+TRANSCRIPT_SCHEMA: Final = "podinsight/transcript/1"
+LINE_WIDTH: Final = 42  # what subtitling guides take as the most that is read at a glance
+PARAGRAPH_PAUSE: Final = 1.5
+PARAGRAPH_CHARACTERS: Final = 600
+_BREAKS: Final = ("Cc", "Cs", "Zl", "Zp")
+
+
+def to_vtt(transcript: Transcript) -> str:
+    """WebVTT, one cue a segment."""
+    blocks = ["WEBVTT\n"]
+    for start, end, text in _cues(transcript.segments):
+        # Escaped after wrapping: the width is that of what is seen.
+        lines = [_escape(line) for line in _wrap(text)]
+        blocks.append("\n".join([f"{_clock(start, '.')} --> {_clock(end, '.')}", *lines]) + "\n")
+    return "\n".join(blocks)
+
+
+def to_srt(transcript: Transcript) -> str:
+    """SubRip, one numbered cue a segment; a single newline when nothing was said."""
+    blocks = []
+    for number, (start, end, text) in enumerate(_cues(transcript.segments), 1):
+        # SubRip has no escapes: an arrow inside a text would read as a time line.
+        lines = _wrap(text.replace("-->", "→"))
+        blocks.append("\n".join([str(number), f"{_clock(start, ',')} --> {_clock(end, ',')}", *lines]) + "\n")
+    return "\n".join(blocks) or "\n"
+
+
+def to_txt(transcript: Transcript, title: str) -> str:
+    """For reading: the title, then paragraphs (a new one after a pause, or when one has become long)."""
+    return "\n\n".join([_one_line(title) or "Untitled", *_paragraphs(transcript.segments)]) + "\n"
+
+
+def to_jsonl(transcript: Transcript) -> str:
+    """JSON lines `{"text", "start_sec", "end_sec", "speaker": null}`; a single newline when nothing was said."""
+    rows = (
+        {"text": segment.text, "start_sec": _seconds(segment.start), "end_sec": _seconds(segment.end), "speaker": None}
+        for segment in transcript.segments
+    )
+    return "\n".join(_json(row) for row in rows) + "\n"
+
+
+def to_json(transcript: Transcript, episode: Episode) -> str:
+    """transcript.json, schema `podinsight/transcript/1`. Nothing in it varies between runs within a profile."""
+    document = {
+        "schema": TRANSCRIPT_SCHEMA,
+        "episode": {
+            "id": episode.id,
+            "guid": episode.guid,
+            "feed_slug": episode.feed_slug,
+            "title": episode.title,
+        },
+        "language": transcript.language,
+        "duration": _seconds(transcript.duration),
+        "words": transcript.words,
+        "model": transcript.model,
+        "profile": dict(transcript.profile),
+        "segments": [_segment(number, segment) for number, segment in enumerate(transcript.segments)],
+    }
+    return _json(document, indent=1) + "\n"
+
+
+def _segment(number: int, segment: Segment) -> dict[str, object]:
+    return {
+        "id": number,
+        "start": _seconds(segment.start),
+        "end": _seconds(segment.end),
+        "text": segment.text,
+        "avg_logprob": _rounded(segment.avg_logprob),
+        "no_speech_prob": _rounded(segment.no_speech_prob),
+        "compression_ratio": _rounded(segment.compression_ratio),
+    }
+
+
+def _cues(segments: Sequence[Segment]) -> Iterator[tuple[int, int, str]]:
+    """(start, end, text) in milliseconds. Players drop a cue that lasts no time, so each lasts at least 1 ms."""
+    for segment in segments:
+        text = _one_line(segment.text)
+        if text:
+            start = round(segment.start * 1000)
+            yield start, max(round(segment.end * 1000), start + 1), text
+
+
+def _paragraphs(segments: Sequence[Segment]) -> Iterator[str]:
+    words: list[str] = []
+    length, last_end = 0, 0.0
+    for segment in segments:
+        text = _one_line(segment.text)
+        if words and (segment.start - last_end >= PARAGRAPH_PAUSE or length >= PARAGRAPH_CHARACTERS):
+            yield " ".join(words)
+            words, length = [], 0
+        last_end = segment.end
+        if text:
+            words.append(text)
+            length += len(text) + 1
+    if words:
+        yield " ".join(words)
+
+
+def _wrap(text: str) -> list[str]:
+    return textwrap.wrap(text, LINE_WIDTH, break_long_words=True, break_on_hyphens=False)
+
+
+def _one_line(text: str) -> str:
+    """Without line breaks and control characters: a blank line would end a cue. Joiners inside words stay."""
+    return " ".join("".join(" " if unicodedata.category(each) in _BREAKS else each for each in text).split())
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _clock(milliseconds: int, point: str) -> str:
+    seconds, fraction = divmod(milliseconds, 1000)
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{point}{fraction:03}"
+
+
+def _seconds(value: float) -> float:
+    return round(value, 3)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _json(value: object, indent: int | None = None) -> str:
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+    # Some readers take these for line ends; and a lone surrogate has no place in a UTF-8 file.
+    for character in "\x85\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text.encode("utf-8", "replace").decode()

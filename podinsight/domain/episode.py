@@ -1,0 +1,105 @@
+"""An episode and where its objects lie (DESIGN.md, Objects)."""
+
+from dataclasses import dataclass
+
+from podinsight.domain.feed import TranscriptLink
+
+DIRECT_SLUG = "direct"
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One episode. `folder` is the safe form of its GUID; keys are object keys; seconds, bytes, epoch seconds.
+
+    `seq` is the order of discovery: the stable order in which `--limit` counts.
+    """
+
+    id: str
+    seq: int
+    feed_id: str
+    feed_slug: str
+    guid: str
+    folder: str
+    title: str
+    url: str
+    host: str
+    mime: str | None = None
+    length: int | None = None
+    published: float | None = None
+    duration: float | None = None
+    language: str | None = None
+    image: str | None = None
+    transcripts: tuple[TranscriptLink, ...] = ()
+    audio_key: str | None = None
+    audio_bytes: int | None = None
+    audio_sha256: str | None = None
+    audio_mime: str | None = None
+    audio_seconds: float | None = None
+    fetched_at: float | None = None
+    transcript_key: str | None = None
+    model: str | None = None
+
+    @property
+    def raw(self) -> str:
+        return f"raw/{self.feed_slug}/{self.folder}"
+
+    @property
+    def stage(self) -> str:
+        return f"stage/{self.feed_slug}/{self.folder}"
+
+    @property
+    def meta_key(self) -> str:
+        return f"{self.raw}/meta/meta.json"
+
+    def attempts(self, stage: str) -> str:
+        """The folder of a stage's attempts: what is written here counts only once its row commits it."""
+        return f"{self.raw if stage == 'fetch' else self.stage}/attempts"
+
+    @property
+    def parts(self) -> str:
+        return f"{self.stage}/parts"
+
+    def audio_name(self, extension: str) -> str:
+        """The fixed name of the audio, e.g. `raw/<slug>/<guid>/audio/episode.mp3`."""
+        return f"{self.raw}/audio/episode.{extension}"
+
+
+@dataclass(frozen=True)
+class FetchedAudio:
+    """What a fetch attempt wrote: `attempt_key` holds the object until it is projected to `audio_key`."""
+
+    attempt_key: str
+    audio_key: str
+    size: int
+    sha256: str
+    mime: str
+    seconds: float
+    final_url: str
+    final_host: str
+
+
+@dataclass(frozen=True)
+class TranscriptFiles:
+    """What a transcription attempt wrote: fixed name → attempt name, and the figures worth a query."""
+
+    files: tuple[tuple[str, str], ...]
+    transcript_key: str
+    model: str
+    words: int
+    audio_seconds: float
+    wall_seconds: float
+    device_seconds: float
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A committed unit whose fixed names still have to be written.
+
+    episode: as it will be once that is done. copies: (attempt name, fixed name). scratch: folders to empty afterwards.
+    """
+
+    work_id: int
+    stage: str
+    episode: Episode
+    copies: tuple[tuple[str, str], ...]
+    scratch: tuple[str, ...]

@@ -1,0 +1,112 @@
+"""Parts as objects: what a worker commits for one chunk, and the join reads back exactly."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Final
+
+from podinsight.domain.transcript import Part, Segment
+
+PART_SCHEMA: Final = "podinsight/part/1"
+_SCORES: Final = ("avg_logprob", "no_speech_prob", "compression_ratio")
+
+
+def part_to_json(part: Part) -> bytes:
+    """UTF-8 JSON, schema `podinsight/part/1`; floats keep every digit.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    document = {
+        "schema": PART_SCHEMA,
+        "n": part.n,
+        "start": part.start,
+        "end": part.end,
+        "language": part.language,
+        "language_probability": part.language_probability,
+        "speech_seconds": part.speech_seconds,
+        "wall_seconds": part.wall_seconds,
+        "device_seconds": part.device_seconds,
+        "device": part.device,
+        "compute_type": part.compute_type,
+        "segments": [
+            {
+                "start": segment.start,
+                "end": segment.end,
+                "text": segment.text,
+                **{name: getattr(segment, name) for name in _SCORES},
+            }
+            for segment in part.segments
+        ],
+    }
+    # Kept in ASCII, so that even a lone surrogate in a text survives the way there and back.
+    return json.dumps(document, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def part_from_json(data: bytes) -> Part:
+    """The part that `part_to_json` wrote.
+
+    Raises:
+        ValueError: not a part, saying what is wrong with it.
+    """
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not a part: {error}") from error
+    fields = _object(document, "a part")
+    if fields.get("schema") != PART_SCHEMA:
+        raise ValueError(f"not a part: schema {fields.get('schema')!r} instead of {PART_SCHEMA!r}")
+    segments = fields.get("segments")
+    if not isinstance(segments, list):
+        raise ValueError("not a part: no list of segments")
+    return Part(
+        n=_whole(fields, "n"),
+        start=_number(fields, "start"),
+        end=_number(fields, "end"),
+        language=_text(fields, "language"),
+        language_probability=_number(fields, "language_probability"),
+        segments=tuple(_segment(_object(segment, "a segment")) for segment in segments),
+        speech_seconds=_number(fields, "speech_seconds"),
+        wall_seconds=_number(fields, "wall_seconds"),
+        device_seconds=_number(fields, "device_seconds"),
+        device=_text(fields, "device"),
+        compute_type=_text(fields, "compute_type"),
+    )
+
+
+def _segment(fields: Mapping[str, object]) -> Segment:
+    scores = (None if fields.get(name) is None else _number(fields, name) for name in _SCORES)
+    return Segment(_number(fields, "start"), _number(fields, "end"), _text(fields, "text"), *scores)
+
+
+def _object(value: object, what: str) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise ValueError(f"not {what}: a JSON object was expected")
+    return value
+
+
+def _number(fields: Mapping[str, object], name: str) -> float:
+    value = fields.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"not a part: {name} is {value!r}, no number")
+    try:
+        number = float(value)
+    except OverflowError as error:
+        raise ValueError(f"not a part: {name} is too large") from error
+    if not math.isfinite(number):
+        raise ValueError(f"not a part: {name} is {value!r}")
+    return number
+
+
+def _whole(fields: Mapping[str, object], name: str) -> int:
+    value = fields.get(name)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"not a part: {name} is {value!r}, no whole number")
+    return value
+
+
+def _text(fields: Mapping[str, object], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str):
+        raise ValueError(f"not a part: {name} is {value!r}, no text")
+    return value

@@ -1,0 +1,76 @@
+"""Transcripts: segments in episode time, and joining parts into one (pure)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A line of speech: `start` and `end` in seconds of episode time, rounded to milliseconds."""
+
+    start: float
+    end: float
+    text: str
+    avg_logprob: float | None = None
+    no_speech_prob: float | None = None
+    compression_ratio: float | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one chunk gave. `speech_seconds` is what voice activity kept; wall and device seconds vary by run."""
+
+    n: int
+    start: float
+    end: float
+    language: str
+    language_probability: float
+    segments: tuple[Segment, ...]
+    speech_seconds: float
+    wall_seconds: float
+    device_seconds: float
+    device: str
+    compute_type: str
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """A whole transcript. `profile` pins what byte equality is promised within (DESIGN.md, idea 5)."""
+
+    language: str
+    duration: float
+    model: str
+    profile: tuple[tuple[str, str], ...]
+    segments: tuple[Segment, ...]
+
+    @property
+    def words(self) -> int:
+        return sum(len(segment.text.split()) for segment in self.segments)
+
+
+def join(parts: Sequence[Part], model: str, profile: tuple[tuple[str, str], ...]) -> Transcript:
+    """Joins parts, whatever their order, into one transcript whose times are monotone.
+
+    Raises:
+        ValueError: no parts, or a part is missing or doubled.
+    """
+    ordered = sorted(parts, key=lambda part: part.n)
+    if [part.n for part in ordered] != list(range(len(ordered))) or not ordered:
+        raise ValueError(f"cannot join parts {[part.n for part in ordered]}: expected 0 … {len(ordered) - 1}")
+    segments: list[Segment] = []
+    for part in ordered:
+        for segment in part.segments:
+            floor = segments[-1].end if segments else 0.0
+            start = max(segment.start, floor)
+            segments.append(
+                Segment(
+                    start,
+                    max(segment.end, start),
+                    segment.text,
+                    segment.avg_logprob,
+                    segment.no_speech_prob,
+                    segment.compression_ratio,
+                )
+            )
+    longest = max(ordered, key=lambda part: (part.speech_seconds, -part.n))
+    return Transcript(longest.language, ordered[-1].end, model, profile, tuple(segments))

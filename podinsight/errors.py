@@ -1,0 +1,40 @@
+"""The error tree follows what the caller does next (STYLE.md, convention 7)."""
+
+
+class PodinsightError(Exception):
+    """Base of every error that podinsight raises on purpose; its text is meant for a person."""
+
+
+class Transient(PodinsightError):
+    """May pass by itself: the work row is delayed and tried again, up to its attempts.
+
+    `retry_after` is the number of seconds the other side asked for, if it did.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Permanent(PodinsightError):
+    """Will not pass by itself: the work row fails with this reason."""
+
+
+class Refused(PodinsightError):
+    """Policy says no (private address, paused, draining …): nothing was done."""
+
+
+class LeaseLost(PodinsightError):
+    """The lease was taken back: whoever holds the old token must stop and commit nothing."""
+
+
+class Abandoned(PodinsightError):
+    """The process was asked to stop: the unit is handed back, no attempt is charged."""
+
+
+class ConfigError(PodinsightError):
+    """A setting is wrong or unknown; the text says which one and what to write instead."""
+
+
+class Unavailable(PodinsightError):
+    """A part of the stack that the command needs (broker, database, workers) does not answer."""

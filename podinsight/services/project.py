@@ -1,0 +1,63 @@
+"""Writing the fixed names of what is committed: objects, then meta.json, then the row, then the tidying up.
+
+Every step can be done twice; a projection that was cut off is found by reconcile and done again.
+"""
+
+import json
+from dataclasses import asdict
+
+from podinsight.domain.episode import Episode, Projection
+from podinsight.errors import Permanent
+from podinsight.ports import ObjectStore, StatusStore
+
+
+def meta_json(episode: Episode) -> bytes:
+    """meta.json: what is known of an episode, `transcript_key` null until there is one (F11, T6)."""
+    return (json.dumps(meta(episode), ensure_ascii=False, indent=2, sort_keys=True) + "\n").encode()
+
+
+def meta(episode: Episode) -> dict[str, object]:
+    return {
+        "schema": "podinsight/meta/1",
+        "episode_id": episode.id,
+        "feed_slug": episode.feed_slug,
+        "guid": episode.guid,
+        "title": episode.title,
+        "published": episode.published,
+        "language": episode.language,
+        "image": episode.image,
+        "audio_key": episode.audio_key,
+        "audio_bytes": episode.audio_bytes,
+        "audio_sha256": episode.audio_sha256,
+        "audio_mime": episode.audio_mime,
+        "audio_seconds": episode.audio_seconds,
+        "publisher_transcripts": [asdict(link) for link in episode.transcripts],
+        "transcript_key": episode.transcript_key,
+        "model": episode.model,
+    }
+
+
+def project(store: StatusStore, objects: ObjectStore, projection: Projection) -> None:
+    """Makes one committed unit visible under its fixed names.
+
+    Raises:
+        Permanent: a committed object is gone and its fixed name was never written.
+    """
+    for source, target in projection.copies:
+        try:
+            objects.copy(source, target)
+        except Permanent:
+            if not store.work.unprojected(1, projection.stage, projection.episode.id):
+                return
+            if not objects.exists(target):
+                raise
+    objects.put(projection.episode.meta_key, meta_json(projection.episode))
+    store.work.projected(projection)
+    for folder in projection.scratch:
+        objects.delete([info.key for info in objects.list(folder)])
+
+
+def project_episode(store: StatusStore, objects: ObjectStore, stage: str, episode_id: str) -> None:
+    """Projects what a worker has just committed."""
+    for projection in store.work.unprojected(1, stage, episode_id):
+        project(store, objects, projection)

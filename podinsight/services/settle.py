@@ -1,0 +1,41 @@
+"""What becomes of a unit whose work raised: the one place that turns errors into transitions."""
+
+import random
+from collections.abc import Callable
+
+from podinsight.domain.work import Lease, State, backoff
+from podinsight.errors import Abandoned, LeaseLost, Permanent, Refused, Transient, Unavailable
+from podinsight.ports import WorkRows
+from podinsight.topology import STAGES
+
+
+def settle(rows: WorkRows, lease: Lease, error: Exception, jitter: Callable[[], float] = random.random) -> State:
+    """Writes the transition that `error` asks for and returns the state.
+
+    Transient: delayed with back-off until the stage's attempts are used up. Permanent: failed. Refused: refused.
+    Abandoned: handed back. LeaseLost, or a database that is away: nothing can be written; the lease expires.
+    Anything else is a fault of ours and counts as Transient, so that it is seen and tried again.
+    """
+    try:
+        match error:
+            case LeaseLost() | Unavailable():
+                return State.RUNNING
+            case Abandoned():
+                rows.hand_back(lease)
+                return State.WAITING
+            case Refused():
+                rows.end(lease, State.REFUSED, str(error))
+                return State.REFUSED
+            case Permanent():
+                rows.end(lease, State.FAILED, str(error))
+                return State.FAILED
+        attempt = lease.attempts + 1
+        reason = str(error) if isinstance(error, Transient) else f"{type(error).__name__}: {error}"
+        if attempt >= STAGES[lease.stage].max_attempts:
+            rows.end(lease, State.FAILED, f"{reason} (attempt {attempt} of {attempt})")
+            return State.FAILED
+        after = error.retry_after if isinstance(error, Transient) else None
+        rows.delay(lease, reason, backoff(attempt, jitter(), after))
+        return State.DELAYED
+    except (LeaseLost, Unavailable):
+        return State.RUNNING

@@ -1,0 +1,199 @@
+"""The types of settings: what a value may look like, read from text (environment) or TOML, and how it is shown."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, ByteSize, Field, SecretStr
+
+from podinsight import topology
+
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:]*:[0-9a-f:.]*")
+_PASSWORD = re.compile(r"(://[^:@/?#]*):.*@")
+_PASSWORD_ARGUMENT = re.compile(r"([?&](?:password|passwd|pwd)=)[^&#]*", re.IGNORECASE)
+_AGENT_COMMENT = re.compile(r"[ -'*-~]*")
+
+
+def absolute(value: object) -> object:
+    """A path without `~` that no longer depends on the working directory."""
+    return Path(value).expanduser().absolute() if isinstance(value, str | Path) and str(value) else value
+
+
+def database_url(value: object) -> object:
+    """A SQLAlchemy URL of SQLite (a file) or of PostgreSQL with the psycopg driver.
+
+    Raises:
+        ValueError: another database or driver, or SQLite in memory, which processes cannot share.
+    """
+    if not isinstance(value, str):
+        return value
+    scheme, separator, rest = value.partition("://")
+    scheme = scheme.lower()
+    if not separator:
+        raise ValueError("is no URL: write sqlite:////folder/podinsight.db or postgresql://user:password@host/database")
+    if scheme in ("postgres", "postgresql", "postgresql+psycopg"):
+        return f"postgresql+psycopg://{rest}"
+    if scheme in ("sqlite", "sqlite+pysqlite"):
+        name = rest.partition("?")[0].removeprefix("/")
+        if not rest.startswith("/") or name in ("", ":memory:"):
+            raise ValueError("must name a file, because worker processes share it: sqlite:////folder/podinsight.db")
+        return f"sqlite:///{absolute(name)}{rest[1 + len(name) :]}"
+    if scheme.startswith("mongodb"):
+        raise ValueError("the database is SQLite or PostgreSQL, not MongoDB: write sqlite:///… or postgresql://…")
+    if scheme.startswith("postgresql+"):
+        raise ValueError("the PostgreSQL driver is psycopg: write postgresql://…")
+    raise ValueError(f"the database is SQLite or PostgreSQL, not {scheme}: write sqlite:///… or postgresql://…")
+
+
+def redis_url(value: object) -> object:
+    """A Redis or Valkey URL.
+
+    Raises:
+        ValueError: another scheme, or no host.
+    """
+    if not isinstance(value, str):
+        return value
+    parts = urlsplit(value)
+    if parts.scheme not in ("redis", "rediss") or not parts.hostname or parts.port == 0:
+        raise ValueError("must look like redis://host:6379/0, or rediss:// for TLS")
+    return value
+
+
+def objects_url(value: object) -> object:
+    """`file:///folder` or `s3://bucket[/prefix]`, without a slash at its end.
+
+    Raises:
+        ValueError: another scheme, a relative folder, no bucket, or credentials in the URL.
+    """
+    if not isinstance(value, str):
+        return value
+    parts = urlsplit(value)
+    if parts.scheme not in ("file", "s3"):
+        raise ValueError("must be file:///folder or s3://bucket")
+    if "@" in parts.netloc:
+        raise ValueError("takes no credentials: write them to S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY")
+    if parts.scheme == "file" and (parts.netloc or not parts.path.startswith("/")):
+        raise ValueError("needs an absolute folder: file:///folder")
+    if parts.scheme == "s3" and not parts.netloc:
+        raise ValueError("names no bucket: s3://bucket")
+    return value.rstrip("/")
+
+
+def http_url(value: object) -> object:
+    """An http(s) address without credentials.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if not isinstance(value, str):
+        return value
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        raise ValueError("must look like http://host:port, without credentials")
+    return value.rstrip("/")
+
+
+def _host(name: str) -> str:
+    host = name.strip().lower().strip("[]").rstrip(".")
+    if not _HOST.fullmatch(host):
+        raise ValueError(f"{name.strip()!r} is no host name: write it without scheme, port and path")
+    return host
+
+
+def host_list(value: object) -> object:
+    """Host names from `a,b`, a JSON list or a TOML list.
+
+    Raises:
+        ValueError: a URL or another thing that is no host name.
+    """
+    if isinstance(value, str):
+        value = json.loads(value) if value.lstrip().startswith("[") else [part for part in value.split(",") if part]
+    if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
+        return tuple(_host(name) for name in value if name.strip())
+    raise ValueError("must be host names separated by commas, or a JSON list of them")
+
+
+def host_limits(value: object) -> object:
+    """Requests at a time by host suffix, from `a=5,b=3`, a JSON object or a TOML table, added to the defaults.
+
+    The defaults stay for hosts that are not named: raising one host's limit must not make us rude to another.
+
+    Raises:
+        ValueError: no such mapping, or a limit below 1.
+    """
+    limits: Mapping[object, object]
+    if isinstance(value, str):
+        text = value.strip()
+        pairs = [part.partition("=")[::2] for part in text.split(",") if part.strip()]
+        limits = json.loads(text) if text.startswith("{") else {name: limit.strip() for name, limit in pairs}
+    elif isinstance(value, Mapping):
+        limits = value
+    else:
+        raise ValueError("must look like megaphone.fm=5,libsyn.com=3, or a JSON object")
+    return {**topology.DEFAULT_HOST_LIMITS, **{_host(str(name)): _limit(name, limit) for name, limit in limits.items()}}
+
+
+def _limit(name: object, limit: object) -> int:
+    number = int(limit) if isinstance(limit, int | str) and str(limit).isdecimal() else 0
+    if number < 1:
+        raise ValueError(f"the limit of {name} must be a whole number above 0, not {limit!r}")
+    return number
+
+
+def agent_contact(value: object) -> object:
+    """Text for the comment of a User-Agent header.
+
+    Raises:
+        ValueError: it would break the header.
+    """
+    if isinstance(value, str) and not _AGENT_COMMENT.fullmatch(value):
+        raise ValueError("must be plain ASCII without parentheses, such as an address of a page or a mailbox")
+    return value
+
+
+def upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def masked(url: str) -> str:
+    """A URL whose password is not shown."""
+    return _PASSWORD_ARGUMENT.sub(r"\1****", _PASSWORD.sub(r"\1:****@", url))
+
+
+def shown(value: object) -> str:
+    """A setting's value for a person, in the form in which it can be written; secrets and passwords masked."""
+    if value is None:
+        return ""
+    if isinstance(value, SecretStr):
+        return "****"
+    if isinstance(value, ByteSize):
+        return value.human_readable(separator=" ").replace(".0 ", " ")
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={limit}" for name, limit in value.items())
+    if isinstance(value, tuple):
+        return ",".join(str(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) else masked(str(value))
+
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Size = Annotated[ByteSize, Field(ge=1)]
+AbsolutePath = Annotated[Path, BeforeValidator(absolute)]
+DatabaseUrl = Annotated[str, BeforeValidator(database_url)]
+RedisUrl = Annotated[str, BeforeValidator(redis_url)]
+ObjectsUrl = Annotated[str, BeforeValidator(objects_url)]
+HttpUrl = Annotated[str, BeforeValidator(http_url)]
+Hosts = Annotated[tuple[str, ...], BeforeValidator(host_list)]
+HostLimitMap = Annotated[dict[str, int], BeforeValidator(host_limits)]
+Contact = Annotated[str, BeforeValidator(agent_contact)]
+Language = Annotated[str, BeforeValidator(lower), Field(pattern=r"^[a-z]{2,3}$")]
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(upper)]

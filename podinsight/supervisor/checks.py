@@ -1,0 +1,122 @@
+"""What a running stack looks like from outside: its health and its pids."""
+
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from podinsight.errors import PodinsightError
+from podinsight.ports import StatusStore, WorkerView
+from podinsight.settings import Settings
+from podinsight.supervisor import broker
+from podinsight.supervisor.processes import Record, adopt
+from podinsight.supervisor.registry import InstanceLock, Registry, StackState
+from podinsight.topology import QUEUES
+
+
+@dataclass(frozen=True)
+class Check:
+    """One part of the stack: `detail` is one line for a person, whether it is ok or not."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def living(registry: Registry, state: StackState | None = None) -> list[Record]:
+    """The records of processes.json whose process lives."""
+    state = state or registry.load()
+    return [record for record in state.records if state.same_boot and adopt(record) is not None]
+
+
+def pids(settings: Settings) -> dict[str, list[int]]:
+    """role → pids of main processes: supervisor, keeper, broker, beat, flower and each pool. Empty lists for none."""
+    registry = Registry(settings.state_dir)
+    found: dict[str, list[int]] = {role: [] for role in ("supervisor", "keeper", "broker", "beat", "flower", *QUEUES)}
+    holder, keeper = InstanceLock(settings.state_dir).holder(), registry.keeper()
+    found["supervisor"] += [holder] if holder else []
+    found["keeper"] += [keeper.pid] if keeper else []
+    for record in living(registry):
+        found.setdefault(record.role, []).append(record.pid)
+    return found
+
+
+def health(settings: Settings, open_store: Callable[[], StatusStore]) -> list[Check]:
+    """Never raises for a part that is down: that is what it tells."""
+    registry = Registry(settings.state_dir)
+    state = registry.load()
+    running = pids(settings)
+    return [
+        _process("supervisor", running["supervisor"], ""),
+        _process("keeper", running["keeper"], ""),
+        _broker(settings, state),
+        *_database(settings, state, running, open_store),
+        _flower(settings, state),
+    ]
+
+
+def ready_workers(views: list[WorkerView], settings: Settings, now: float) -> dict[str, set[str]]:
+    """pool → ids of workers that are ready and whose heartbeat is fresh."""
+    ready: dict[str, set[str]] = {}
+    for view in views:
+        if view.state == "ready" and now - view.heartbeat_at < settings.worker_stale_seconds:
+            ready.setdefault(view.pool, set()).add(view.id)
+    return ready
+
+
+def _process(name: str, found: list[int], trouble: str) -> Check:
+    what = f"pid {found[0]}" if found else "not running; `podrun up` starts it"
+    return Check(name, bool(found), f"{what}; {trouble}" if trouble else what)
+
+
+def _broker(settings: Settings, state: StackState) -> Check:
+    embedded = broker.is_embedded(settings.redis_url, settings.broker_port)
+    where = f"127.0.0.1:{settings.broker_port}" if embedded else "external (PODINSIGHT_REDIS_URL)"
+    why = broker.answers(settings.redis_url)
+    trouble = state.troubles.get("broker")
+    detail = f"{where} " + (f"does not answer: {why}" if why else "answers")
+    return Check("broker", not why, f"{detail}; {trouble}" if trouble else detail)
+
+
+def _database(
+    settings: Settings, state: StackState, running: dict[str, list[int]], open_store: Callable[[], StatusStore]
+) -> list[Check]:
+    """The database and what is read from it: pools and beat."""
+    try:
+        store = open_store()
+        try:
+            store.ping()
+            desired = store.workers.desired()
+            views = store.workers.list(socket.gethostname())
+            ticks = store.control.ticks()
+        finally:
+            store.close()
+    except PodinsightError as error:
+        checks = [Check("database", False, str(error))]
+        return checks + [Check(name, False, "unknown: the database does not answer") for name in (*QUEUES, "beat")]
+    now = time.time()
+    ready = ready_workers(views, settings, now)
+    pools = [_pool(name, len(ready.get(name, ())), desired.get(name, 0), state) for name in QUEUES]
+    return [Check("database", True, "answers"), *pools, _beat(settings, state, running["beat"], ticks, now)]
+
+
+def _pool(pool: str, ready: int, desired: int, state: StackState) -> Check:
+    trouble = state.troubles.get(pool, "")
+    detail = f"{ready} of {desired} ready"
+    return Check(pool, ready >= desired and not trouble, f"{detail}; {trouble}" if trouble else detail)
+
+
+def _beat(settings: Settings, state: StackState, found: list[int], ticks: dict[str, float], now: float) -> Check:
+    process = _process("beat", found, state.troubles.get("beat", ""))
+    if "reconcile" not in ticks:
+        return Check("beat", False, f"{process.detail}; reconcile has not run yet")
+    age = max(0.0, now - ticks["reconcile"])
+    fresh = age <= 3 * settings.reconcile_every_seconds + 10
+    return Check("beat", process.ok and fresh, f"{process.detail}; reconcile ran {age:.0f} s ago")
+
+
+def _flower(settings: Settings, state: StackState) -> Check:
+    ok = broker.port_open(settings.flower_port)
+    trouble = state.troubles.get("flower", "")
+    detail = f"http://127.0.0.1:{settings.flower_port} " + ("answers" if ok else "does not answer")
+    return Check("flower", ok, f"{detail}; {trouble}" if trouble else detail)

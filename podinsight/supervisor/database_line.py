@@ -1,0 +1,96 @@
+"""The supervisor's line to the database: a thread of its own, because a locked database may block for half a minute
+and a dead worker must be replaced within a second."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from podinsight.errors import PodinsightError
+from podinsight.ports import StatusStore, WorkerView
+
+log = logging.getLogger(__name__)
+
+READ_SECONDS = 0.5
+LIST_SECONDS = 2.0
+FORGET_SECONDS = 86_400.0
+DRAINING, DEAD = "draining", "dead"
+
+
+class DatabaseLine:
+    """Reads `desired` again and again and writes marks until they have landed.
+
+    desired: pool → count as last read, None before the first time. listed: the workers of this machine that are not
+    dead. trouble: why the database cannot be used now, else empty.
+    """
+
+    def __init__(self, open_store: Callable[[], StatusStore], machine: str) -> None:
+        self.desired: dict[str, int] | None = None
+        self.listed: tuple[WorkerView, ...] = ()
+        self.trouble = ""
+        self._open_store = open_store
+        self._machine = machine
+        self._store: StatusStore | None = None
+        self._marks: dict[str, str] = {}
+        self._list_at = 0.0
+        self._changed = threading.Condition()
+        self._woken = False
+        # A daemon: a thread that hangs in a locked database must not keep the supervisor from ending.
+        self._thread = threading.Thread(target=self._work, name="database", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def mark(self, workers: Iterable[str], state: str) -> None:
+        """`draining` or `dead` (which takes its leases back too), as soon as the database takes it."""
+        with self._changed:
+            for worker in workers:
+                self._marks[worker] = state
+            self._woken = True
+            self._changed.notify_all()
+
+    def flush(self, seconds: float) -> bool:
+        """Waits until every mark has landed; False when `seconds` were not enough."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._marks, timeout=seconds)
+
+    def _work(self) -> None:
+        while True:
+            try:
+                self._pass()
+                if self.trouble:
+                    log.info("the database answers again")
+                self.trouble = ""
+            except Exception as error:  # whatever it is, the workers must go on being watched
+                if not self.trouble:
+                    log.warning(
+                        "database: %s; going on with what is known",
+                        error,
+                        exc_info=not isinstance(error, PodinsightError),
+                    )
+                self.trouble = str(error) or type(error).__name__
+            with self._changed:
+                self._changed.wait_for(lambda: self._woken, timeout=READ_SECONDS)
+                self._woken = False
+
+    def _pass(self) -> None:
+        if self._store is None:
+            self._store = self._open_store()
+        store = self._store
+        with self._changed:
+            marks = list(self._marks.items())
+        for worker, state in marks:
+            store.workers.mark(worker, state)
+            if state == DEAD:
+                returned = store.work.expire_worker(worker)
+                if returned:
+                    log.info("%s: %d leases taken back", worker, returned)
+            with self._changed:
+                if self._marks.get(worker) == state:  # it may have died while it was marked draining
+                    del self._marks[worker]
+                self._changed.notify_all()
+        self.desired = store.workers.desired()
+        if time.monotonic() >= self._list_at:
+            self.listed = tuple(store.workers.list(self._machine))
+            store.workers.forget_dead(FORGET_SECONDS)
+            self._list_at = time.monotonic() + LIST_SECONDS

@@ -1,0 +1,94 @@
+"""Every queue, task name, limit and "what comes next": data only.
+
+Routes, worker pools, the beat schedule and the Helm and Compose shapes are generated from or tested against this.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Pool = Literal["threads", "prefork"]
+StartMethod = Literal["fork", "spawn"]
+
+
+@dataclass(frozen=True)
+class QueueSpec:
+    """One Celery queue and the only pool that may consume it.
+
+    slots: how many tasks one worker process runs at a time (`--concurrency`).
+    """
+
+    name: str
+    pool: Pool
+    slots: int
+    start_method: StartMethod = "spawn"
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """One Celery task: its plain name and its queue."""
+
+    name: str
+    queue: str
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """One stage of an episode's way.
+
+    lane: the `lanes.stage` from which dispatch takes units (chunks have lanes of their own).
+    max_attempts: failures of its own after which a unit is given up.
+    max_losses: leases lost with their worker after which a unit is set aside (CELERY.md, fault 3).
+    """
+
+    name: str
+    lane: str
+    task: str
+    queue: str
+    max_attempts: int
+    max_losses: int
+    next: str | None
+
+
+@dataclass(frozen=True)
+class Periodic:
+    """One beat entry: a task and the name of the setting that holds its interval in seconds."""
+
+    task: str
+    every: str
+
+
+FETCH: Final = QueueSpec("fetch", "threads", slots=10)
+GPU: Final = QueueSpec("gpu", "prefork", slots=1)
+LIGHT: Final = QueueSpec("light", "prefork", slots=1)
+QUEUES: Final = {queue.name: queue for queue in (FETCH, GPU, LIGHT)}
+
+TASKS: Final = {
+    task.name: task
+    for task in (
+        TaskSpec("fetch_episode", FETCH.name),
+        TaskSpec("transcribe_episode", GPU.name),
+        TaskSpec("poll_feeds", LIGHT.name),
+        TaskSpec("dispatch", LIGHT.name),
+        TaskSpec("reconcile", LIGHT.name),
+    )
+}
+
+STAGES: Final = {
+    stage.name: stage
+    for stage in (
+        StageSpec("fetch", "fetch", "fetch_episode", FETCH.name, max_attempts=3, max_losses=8, next="transcribe"),
+        StageSpec("transcribe", "chunk", "transcribe_episode", GPU.name, max_attempts=3, max_losses=8, next=None),
+    )
+}
+STAGE_OF_LANE: Final = {stage.lane: stage for stage in STAGES.values()}
+
+PERIODIC: Final = (
+    Periodic("poll_feeds", "poll_every_seconds"),
+    Periodic("dispatch", "dispatch_every_seconds"),
+    Periodic("reconcile", "reconcile_every_seconds"),
+)
+
+PRIORITIES: Final = {"low": 0, "medium": 5, "high": 9}
+AREAS: Final = ("manifests", "raw", "stage", "clips", "backups")
+DEFAULT_HOST_LIMITS: Final = {"megaphone.fm": 5, "libsyn.com": 3, "simplecast.com": 4}
+DEFAULT_HOST_LIMIT: Final = 10

@@ -1,0 +1,126 @@
+"""One episode's way through the house, in one process, on every database: feed in, transcript out."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from podinsight.adapters.av_probe import AvProbe
+from podinsight.adapters.database import SqlStore
+from podinsight.adapters.feedparser_feeds import FeedparserParser
+from podinsight.adapters.memory import MemoryQueue
+from podinsight.adapters.memory_speech import ScriptedTranscriber
+from podinsight.adapters.obstore_objects import S3Options, open_objects
+from podinsight.adapters.requests_fetcher import FetchPolicy, RequestsFetcher
+from podinsight.cli.serve_folder import FolderServer
+from podinsight.domain.work import State
+from podinsight.errors import Permanent
+from podinsight.services.dispatch import dispatch
+from podinsight.services.fetch import FetchPorts, fetch_episode
+from podinsight.services.lease import LeaseTimes
+from podinsight.services.poll import poll_feed
+from podinsight.services.reconcile import reconcile
+from podinsight.services.transcribe import GpuPrice, TranscribePorts, transcribe_episode
+from podinsight.topology import AREAS
+from tests.support.clock import ManualClock
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+TIMES = LeaseTimes(lease=90.0, renew=20.0, progress=600.0)
+
+
+def test_a_feed_goes_in_and_readable_transcripts_come_out(store: SqlStore, clock: ManualClock, tmp_path: Path) -> None:
+    objects = open_objects({area: f"file://{tmp_path}/objects/{area}" for area in AREAS}, S3Options())
+    fetcher = RequestsFetcher(FetchPolicy(user_agent="PodInsight/test", allowed_hosts=frozenset({"127.0.0.1"})))
+    queue = MemoryQueue()
+    store.workers.register("cpu", "here", "fetch", 1, 10)
+    store.workers.register("gpu", "here", "gpu", 2, 1)
+    fetching = FetchPorts(store, objects, fetcher, AvProbe())
+    speaking = TranscribePorts(store, objects, ScriptedTranscriber(), GpuPrice(0.526, 12.0))
+
+    with FolderServer(SAMPLES) as web:
+        feed, new = store.catalogue.add_feed(web.url("feed.xml"))
+        assert new
+        assert poll_feed(store, fetcher, FeedparserParser(), clock, feed, 3600.0) == 3
+        ids = [episode.id for episode in store.catalogue.first_episodes(None)]
+        assert store.work.enqueue_fetch(ids, 5, {"model": "tiny.en"}) == 3
+
+        assert dispatch(store, queue) == 3
+        for task, (episode_id,) in queue.take():
+            assert task == "fetch_episode"
+            fetch_episode(fetching, episode_id, "cpu", TIMES, lambda: False)
+            assert fetch_episode(fetching, episode_id, "cpu", TIMES, lambda: False).endswith("nothing to claim")
+        asked = list(web.requests)
+
+    seen: list[str] = []
+    while dispatch(store, queue):
+        for task, (episode_id,) in queue.take():
+            assert task == "transcribe_episode"
+            transcribe_episode(speaking, episode_id, "gpu", TIMES, lambda: False)
+            seen.append(episode_id)
+    assert sorted(seen) == sorted(ids)
+    assert len(asked) == 1 + 3, "the feed once and each episode once"
+    assert {state for state, _ in store.work.states("transcribe", ids).values()} == {State.DONE}
+
+    for episode in store.catalogue.episodes(ids):
+        meta = json.loads(objects.get(episode.meta_key))
+        assert meta["transcript_key"] == episode.transcript_key == f"{episode.stage}/transcripts/transcript.json"
+        assert meta["audio_sha256"] == episode.audio_sha256
+        transcript = json.loads(objects.get(str(episode.transcript_key)))
+        assert transcript["episode_id"] == episode.id
+        assert transcript["segments"]
+        lines = objects.get(f"{episode.stage}/segments/segments.json").decode().splitlines()
+        assert [json.loads(line)["text"] for line in lines] == [part["text"] for part in transcript["segments"]]
+        assert objects.get(f"{episode.stage}/transcripts/transcript.vtt").startswith(b"WEBVTT")
+        assert objects.get(f"{episode.stage}/transcripts/transcript.srt").startswith(b"1\n")
+        assert json.loads(objects.get(f"{episode.stage}/kpis/kpis.json"))["audio_seconds"] > 10
+    keys = [info.key for area in ("raw", "stage") for info in objects.list(area)]
+    assert not [key for key in keys if "/attempts/" in key or "/parts/" in key], "attempts and parts are tidied away"
+    report = reconcile(store, objects, 60.0)
+    assert (report.projected, report.faults) == (0, ())
+
+
+def test_a_worker_that_dies_after_its_commit_leaves_a_projection_that_reconcile_finishes(
+    store: SqlStore, clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = open_objects({area: f"file://{tmp_path}/objects/{area}" for area in AREAS}, S3Options())
+    fetcher = RequestsFetcher(FetchPolicy(user_agent="PodInsight/test", allowed_hosts=frozenset({"127.0.0.1"})))
+    store.workers.register("cpu", "here", "fetch", 1, 10)
+
+    class DiesWhenPublishing:
+        """The object store, from whose `copy` on the process is gone."""
+
+        def __getattr__(self, name: str) -> object:
+            if name == "copy":
+                raise SystemExit(137)
+            return getattr(objects, name)
+
+    with FolderServer(SAMPLES) as web:
+        feed, _ = store.catalogue.add_feed(web.url("feed.xml"))
+        poll_feed(store, fetcher, FeedparserParser(), clock, feed, 3600.0)
+        episode = store.catalogue.first_episodes(1)[0]
+        store.work.enqueue_fetch([episode.id], 5, {"model": "tiny.en"})
+        dying = FetchPorts(store, DiesWhenPublishing(), fetcher, AvProbe())  # type: ignore[arg-type]
+        with pytest.raises(SystemExit):
+            fetch_episode(dying, episode.id, "cpu", TIMES, lambda: False)
+
+    assert store.work.states("fetch", [episode.id])[episode.id] == (State.RUNNING, "publishing")
+    assert store.work.states("transcribe", [episode.id])[episode.id][0] is State.HELD
+    assert reconcile(store, objects, 60.0).projected == 1
+    after = store.catalogue.episode(episode.id)
+    assert after is not None
+    assert after.audio_key is not None
+    assert objects.size(after.audio_key) == after.audio_bytes
+    assert store.work.states("fetch", [episode.id])[episode.id] == (State.DONE, "")
+    assert store.work.states("transcribe", [episode.id])[episode.id] == (State.WAITING, "")
+    assert reconcile(store, objects, 60.0).projected == 0
+
+
+def test_an_unknown_episode_is_a_clear_error(store: SqlStore, tmp_path: Path) -> None:
+    objects = open_objects({area: f"file://{tmp_path}/objects/{area}" for area in AREAS}, S3Options())
+    fetcher = RequestsFetcher(FetchPolicy(user_agent="PodInsight/test"))
+    ports = FetchPorts(store, objects, fetcher, AvProbe())
+    with pytest.raises(Permanent, match="no episode 'nope'"):
+        fetch_episode(ports, "nope", "cpu", TIMES, lambda: False)
+    with pytest.raises(Permanent, match="not an http or https URL"):
+        fetch_episode(ports, "ftp://example.com/a.mp3", "cpu", TIMES, lambda: False)
+    assert store.catalogue.first_episodes(None) == []

@@ -1,0 +1,157 @@
+import json
+import re
+
+import pytest
+import srt
+import webvtt
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podinsight.domain.captions import LINE_WIDTH, to_json, to_jsonl, to_srt, to_txt, to_vtt
+from podinsight.domain.episode import Episode
+from podinsight.domain.transcript import Segment, Transcript
+
+EPISODE = Episode(
+    "e1", 1, "f1", "a-show", "guid:1", "guid-1", "Title: “one”", "https://example.org/1.mp3", "example.org"
+)
+SEGMENTS = (
+    Segment(0.0, 2.5, "Welcome to the show.", -0.123456, 0.0123456, 1.23456),
+    Segment(2.5, 3661.001, "Salt & pepper <b>cost</b> a --> b, which is a line that has to be wrapped at some place."),
+    Segment(3661.001, 3661.001, "日本語"),
+    Segment(3700.0, 3701.0, "  \n "),
+)
+
+
+def transcript(*segments: Segment) -> Transcript:
+    return Transcript("en", 3702.0004, "tiny.en", (("engine", "x 1"), ("device", "cpu")), segments)
+
+
+def test_vtt() -> None:
+    assert to_vtt(transcript(*SEGMENTS)) == (
+        "WEBVTT\n\n"
+        "00:00:00.000 --> 00:00:02.500\nWelcome to the show.\n\n"
+        "00:00:02.500 --> 01:01:01.001\n"
+        "Salt &amp; pepper &lt;b&gt;cost&lt;/b&gt; a --&gt; b, which is\n"
+        "a line that has to be wrapped at some\nplace.\n\n"
+        "01:01:01.001 --> 01:01:01.002\n日本語\n"
+    )
+
+
+def test_srt() -> None:
+    assert to_srt(transcript(*SEGMENTS[:2])) == (
+        "1\n00:00:00,000 --> 00:00:02,500\nWelcome to the show.\n\n"
+        "2\n00:00:02,500 --> 01:01:01,001\n"
+        "Salt & pepper <b>cost</b> a → b, which is a\nline that has to be wrapped at some place.\n"
+    )
+
+
+def test_jsonl() -> None:
+    rows = [json.loads(line) for line in to_jsonl(transcript(*SEGMENTS[:1])).splitlines()]
+    assert rows == [{"text": "Welcome to the show.", "start_sec": 0.0, "end_sec": 2.5, "speaker": None}]
+
+
+def test_json_has_everything_and_nothing_of_the_run() -> None:
+    document = json.loads(to_json(transcript(*SEGMENTS[:2]), EPISODE))
+    assert document["schema"] == "podinsight/transcript/1"
+    assert document["episode"] == {"id": "e1", "guid": "guid:1", "feed_slug": "a-show", "title": "Title: “one”"}
+    assert (document["language"], document["duration"], document["model"]) == ("en", 3702.0, "tiny.en")
+    assert document["profile"] == {"engine": "x 1", "device": "cpu"}
+    assert document["words"] == 22
+    first = {"id": 0, "start": 0.0, "end": 2.5, "text": "Welcome to the show."}
+    assert document["segments"][0] == first | {
+        "avg_logprob": -0.1235, "no_speech_prob": 0.0123, "compression_ratio": 1.2346
+    }  # fmt: skip
+    assert document["segments"][1]["avg_logprob"] is None
+
+
+def test_txt_breaks_at_pauses_and_lengths() -> None:
+    said = [Segment(n, n + 1.0, "Nine ch. " * 10) for n in range(10)]  # 90 characters each
+    text = to_txt(transcript(*said, Segment(12.49, 13, "Soon."), Segment(14.5, 15, "Later.")), "A\ntitle")
+    title, *paragraphs = text.rstrip("\n").split("\n\n")
+    assert title == "A title"
+    assert [len(paragraph) for paragraph in paragraphs[:1]] == [629]
+    assert paragraphs[-2].endswith("Nine ch.")
+    assert paragraphs[-1] == "Later." or paragraphs[-1].startswith("Soon.")
+    assert "\n\nLater.\n" in text
+
+
+def test_txt_pause_of_exactly_a_second_and_a_half() -> None:
+    assert to_txt(transcript(Segment(0, 1, "a"), Segment(2.5, 3, "b"), Segment(4.4, 5, "c")), "t") == "t\n\na\n\nb c\n"
+
+
+def test_an_empty_transcript_gives_valid_files() -> None:
+    empty = transcript()
+    assert to_vtt(empty) == "WEBVTT\n"
+    assert webvtt.from_string(to_vtt(empty)).captions == []
+    assert list(srt.parse(to_srt(empty))) == []
+    assert to_srt(empty) == to_jsonl(empty) == "\n"
+    assert to_txt(empty, "") == "Untitled\n"
+    assert json.loads(to_json(empty, EPISODE))["segments"] == []
+
+
+def test_a_joiner_inside_a_word_stays() -> None:
+    assert "می\u200cخواهم" in to_vtt(transcript(Segment(0, 1, "می\u200cخواهم")))
+
+
+texts = st.text(max_size=200) | st.sampled_from(
+    ["-->", "a\n\nb", "1\n00:00:00,000 --> 00:00:01,000\nx", "NOTE x", "&amp;<i>"]
+)
+times = st.floats(0, 360_000, allow_nan=False).map(lambda value: round(value, 3))
+
+
+@st.composite
+def transcripts(draw: st.DrawFn) -> Transcript:
+    marks = sorted(draw(st.lists(times, max_size=12)))
+    return transcript(*(Segment(a, b, draw(texts)) for a, b in zip(marks, marks[1:], strict=False)))
+
+
+def seen(text: str) -> str:
+    return "".join(text.split())
+
+
+@given(transcripts())
+def test_public_parsers_read_what_we_write(made: Transcript) -> None:
+    shown = [segment for segment in made.segments if seen(spoken(segment.text))]
+    cues = webvtt.from_string(to_vtt(made)).captions
+    assert [(milliseconds(cue.start), milliseconds(cue.end)) for cue in cues] == [shown_times(each) for each in shown]
+    assert [seen(unescaped(cue.raw_text)) for cue in cues] == [seen(spoken(each.text)) for each in shown]
+    assert all(len(unescaped(line)) <= LINE_WIDTH for cue in cues for line in cue.raw_text.split("\n"))
+    subtitles = list(srt.parse(to_srt(made)))
+    assert [round(each.start.total_seconds() * 1000) for each in subtitles] == [shown_times(each)[0] for each in shown]
+    assert [seen(each.content) for each in subtitles] == [seen(spoken(each.text)).replace("-->", "→") for each in shown]
+    assert [each.index for each in subtitles] == list(range(1, len(shown) + 1))
+
+
+@given(transcripts(), st.text(max_size=50))
+def test_every_file_is_utf8_ends_in_a_newline_and_is_stable(made: Transcript, title: str) -> None:
+    for write in (to_vtt, to_srt, to_jsonl, lambda each: to_txt(each, title), lambda each: to_json(each, EPISODE)):
+        text = write(made)
+        assert text.endswith("\n")
+        assert text == write(made)
+        text.encode("utf-8")
+    assert len([line for line in to_jsonl(made).splitlines() if line]) == len(made.segments)
+
+
+def spoken(text: str) -> str:
+    import unicodedata
+
+    return "".join(" " if unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") else each for each in text)
+
+
+def shown_times(segment: Segment) -> tuple[int, int]:
+    start = round(segment.start * 1000)
+    return start, max(round(segment.end * 1000), start + 1)
+
+
+def milliseconds(clock: str) -> int:
+    hours, minutes, seconds, fraction = re.split("[:.]", clock)
+    return ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 1000 + int(fraction)
+
+
+def unescaped(text: str) -> str:
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def test_not_a_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        to_json(transcript(Segment(0, 1, "x", float("nan"))), EPISODE)

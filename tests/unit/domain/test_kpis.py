@@ -1,0 +1,54 @@
+import pytest
+
+from podinsight.domain.kpis import gpu_estimate_usd, kpis
+from podinsight.domain.transcript import Part, Segment, join
+
+
+def part(n: int, seconds: float, device: str = "cpu", compute_type: str = "int8") -> Part:
+    segments = (Segment(n * 100.0, n * 100.0 + 1, "two words"),)
+    return Part(n, n * 100.0, n * 100.0 + 100, "en", 0.9, segments, 80.0, seconds, seconds / 2, device, compute_type)
+
+
+def test_the_figures_of_a_transcript() -> None:
+    parts = [part(0, 10), part(1, 30)]
+    assert kpis(join(parts, "tiny.en", ()), parts) == {
+        "schema": "podinsight/kpis/1",
+        "audio_seconds": 200.0,
+        "speech_seconds": 160.0,
+        "wall_seconds": 40,
+        "device_seconds": 20.0,
+        "real_time_factor": 0.2,
+        "speed": 10.0,
+        "words": 4,
+        "segments": 2,
+        "parts": 2,
+        "language": "en",
+        "model": "tiny.en",
+        "device": "cpu",
+        "compute_type": "int8",
+        "gpu_estimate_usd": 0.002435,
+    }
+
+
+def test_several_devices_and_a_price_of_ones_own() -> None:
+    parts = [part(0, 10, "cuda", "float16"), part(1, 30)]
+    document = kpis(join(parts, "tiny.en", ()), parts, gpu_hour_usd=1.0, gpu_speed=1.0)
+    assert (document["device"], document["compute_type"]) == ("cpu,cuda", "float16,int8")
+    assert document["gpu_estimate_usd"] == round(200 / 3600, 6)
+
+
+def test_no_audio_and_no_time_divide_by_nothing() -> None:
+    empty = Part(0, 0.0, 0.0, "en", 0.0, (), 0.0, 0.0, 0.0, "cpu", "int8")
+    document = kpis(join([empty], "tiny.en", ()), [empty])
+    assert (document["real_time_factor"], document["speed"], document["gpu_estimate_usd"]) == (None, None, 0.0)
+
+
+def test_an_hour_by_the_run_book() -> None:
+    assert gpu_estimate_usd(3600) == pytest.approx(0.526 / 12)
+    assert gpu_estimate_usd(1000 * 3600) == pytest.approx(83 * 0.526, rel=0.01)
+
+
+@pytest.mark.parametrize(("price", "speed"), [(-1.0, 1.0), (1.0, 0.0), (1.0, -2.0)])
+def test_senseless_prices_are_refused(price: float, speed: float) -> None:
+    with pytest.raises(ValueError, match="price"):
+        gpu_estimate_usd(1, price, speed)

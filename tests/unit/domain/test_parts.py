@@ -1,0 +1,86 @@
+import json
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podinsight.domain.parts import part_from_json, part_to_json
+from podinsight.domain.transcript import Part, Segment, join
+
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+scores = st.none() | numbers
+segments = st.builds(Segment, numbers, numbers, st.text(), scores, scores, scores)
+parts = st.builds(
+    Part, st.integers(0, 10**6), numbers, numbers, st.text(), numbers, st.lists(segments).map(tuple),
+    numbers, numbers, numbers, st.text(), st.text(),
+)  # fmt: skip
+GOOD = Part(0, 0.0, 1.5, "en", 1.0, (Segment(0.1, 0.2, "“x”", -0.1, None, 1.0),), 1.0, 2.0, 3.0, "cpu", "int8")
+
+
+@given(parts)
+def test_the_round_trip_is_exact(part: Part) -> None:
+    assert part_from_json(part_to_json(part)) == part
+    assert part_to_json(part_from_json(part_to_json(part))) == part_to_json(part)
+
+
+def changed(**fields: object) -> bytes:
+    return json.dumps(json.loads(part_to_json(GOOD)) | fields).encode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"nonsense", b"\xff\xfe\xff", b"null", b"[]", b"{}", b"[" * 100_000, part_to_json(GOOD)[:-20],
+        changed(schema="podinsight/part/2"), changed(n="0"), changed(n=True), changed(n=1.0), changed(start=None),
+        changed(end="1"), changed(language=None), changed(language=7), changed(segments=None), changed(segments=[1]),
+        changed(segments=[{}]), changed(segments=[{"start": 0, "end": 1, "text": None}]), changed(speech_seconds=True),
+        changed(device=[]), changed(wall_seconds=float("nan")), changed(wall_seconds=float("inf")),
+        changed(wall_seconds=10**400), changed(segments=[{"start": 0, "end": 1, "text": "x", "avg_logprob": "high"}]),
+    ],
+)  # fmt: skip
+def test_nonsense_is_refused_with_a_reason(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"not a (part|segment)"):
+        part_from_json(data)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_part_or_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"not a (part|segment)"):
+        part_from_json(data)
+
+
+def test_a_number_that_json_has_not_is_not_written() -> None:
+    part = Part(0, 0.0, float("nan"), "en", 1.0, (), 1.0, 2.0, 3.0, "cpu", "int8")
+    with pytest.raises(ValueError, match="JSON"):
+        part_to_json(part)
+
+
+moments = st.floats(0, 1000).map(lambda value: round(value, 3))
+pieces = st.lists(st.tuples(moments, moments, st.text(max_size=5)), max_size=5)
+
+
+def joinable(n: int, said: list[tuple[float, float, str]]) -> Part:
+    found = tuple(Segment(min(a, b), max(a, b), text) for a, b, text in sorted(said))
+    return Part(n, n * 10.0, n * 10.0 + 10, "en" if n % 2 else "de", 1.0, found, float(n % 3), 1.0, 1.0, "cpu", "int8")
+
+
+@given(st.lists(pieces, min_size=1, max_size=6), st.randoms(use_true_random=False))
+def test_a_join_is_monotone_loses_nothing_and_knows_no_order(
+    said: list[list[tuple[float, float, str]]], chance: random.Random
+) -> None:
+    made = [joinable(n, each) for n, each in enumerate(said)]
+    shuffled = made.copy()
+    chance.shuffle(shuffled)
+    whole = join(made, "tiny.en", (("a", "b"),))
+    assert join(shuffled, "tiny.en", (("a", "b"),)) == whole
+    marks = [mark for segment in whole.segments for mark in (segment.start, segment.end)]
+    assert marks == sorted(marks)
+    assert [each.text for each in whole.segments] == [each.text for part in made for each in part.segments]
+    assert whole.duration == made[-1].end
+
+
+@pytest.mark.parametrize("numbers", [[], [1], [0, 2], [0, 0], [0, 1, 1]])
+def test_missing_or_doubled_parts_do_not_join(numbers: list[int]) -> None:
+    with pytest.raises(ValueError, match="cannot join"):
+        join([joinable(n, []) for n in numbers], "tiny.en", ())

@@ -1,0 +1,250 @@
+"""The supervisor with real processes, a real Valkey and a real SQLite database; Celery's processes are stand-ins."""
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from podinsight.errors import Unavailable
+from podinsight.supervisor.broker import PortInUse
+from podinsight.supervisor.registry import Registry
+from tests.support.stand_in_child import BROKEN, STUBBORN
+from tests.support.stand_in_stack import StandInStack, make_stack, wait_for
+
+STEADY = ("broker", "beat", "flower", "fetch", "gpu", "light")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandInStack]:
+    """One stack that the tests of this module hurt one after the other; each leaves it whole."""
+    stack = make_stack(tmp_path_factory.mktemp("stack"))
+    stack.up()
+    yield stack
+    stack.down()
+    assert stack.processes() == []
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[StandInStack]:
+    stack = make_stack(tmp_path / "state")
+    yield stack
+    stack.down()
+    assert stack.processes() == []
+
+
+def ready(stack: StandInStack, pool: str) -> list[str]:
+    with stack.store() as store:
+        return [view.id for view in store.workers.list() if view.pool == pool and view.state == "ready"]
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def replaced(stack: StandInStack, role: str, pid: int) -> bool:
+    found = stack.pids()[role]
+    return len(found) == 1 and found != [pid]
+
+
+def test_everything_is_healthy_after_up(running: StandInStack) -> None:
+    assert {role: len(found) for role, found in running.pids().items()} == dict.fromkeys(
+        ("supervisor", "keeper", *STEADY), 1
+    )
+    wait_for(lambda: all(check.ok for check in running.health().values()))
+    assert list(running.health()) == [
+        "supervisor",
+        "keeper",
+        "broker",
+        "database",
+        "fetch",
+        "gpu",
+        "light",
+        "beat",
+        "flower",
+    ]
+
+
+def test_second_up_touches_nothing(running: StandInStack) -> None:
+    before = running.pids()
+    result = running.up()
+    assert not result.started
+    assert result.message == (
+        f"already running (pid {before['supervisor'][0]}); `podrun status` shows it, `podrun down` stops it"
+    )
+    assert running.pids() == before
+
+
+def test_every_child_is_a_session_of_its_own_and_a_child_of_the_supervisor(running: StandInStack) -> None:
+    supervisor = running.pid("supervisor")
+    for role in STEADY:
+        pid = running.pid(role)
+        assert os.getsid(pid) == pid
+        assert psutil.Process(pid).ppid() == supervisor
+
+
+def test_dead_worker_is_replaced_within_a_second_or_so_and_leaves_no_orphan(running: StandInStack) -> None:
+    pid, (instance,) = running.pid("gpu"), ready(running, "gpu")
+    (child,) = psutil.Process(pid).children()
+    kill(pid)
+    assert wait_for(lambda: replaced(running, "gpu", pid)) < 2.0
+    wait_for(lambda: child not in running.processes())
+    wait_for(lambda: len(ready(running, "gpu")) == 1 and ready(running, "gpu") != [instance])
+    with running.store() as store:
+        assert store.workers.heartbeat(instance) == "dead"
+
+
+@pytest.mark.parametrize("role", ["broker", "beat", "flower"])
+def test_dead_singleton_is_restarted(running: StandInStack, role: str) -> None:
+    pid = running.pid(role)
+    kill(pid)
+    wait_for(lambda: replaced(running, role, pid))
+    wait_for(lambda: running.health()[role].ok)
+
+
+def test_killed_supervisor_is_started_again_and_adopts(running: StandInStack) -> None:
+    before = running.pids()
+    kill(before["supervisor"][0])
+    wait_for(lambda: replaced(running, "supervisor", before["supervisor"][0]))
+    pid = running.pid("gpu")
+    wait_for(lambda: "adopted from an earlier supervisor" in log_of(running, "supervisor"))
+    after = running.pids()
+    assert {role: after[role] for role in (*STEADY, "keeper")} == {role: before[role] for role in (*STEADY, "keeper")}
+    kill(pid)  # the new one watches what it adopted
+    wait_for(lambda: replaced(running, "gpu", pid))
+    wait_for(lambda: len(ready(running, "gpu")) == 1)
+
+
+def test_killed_keeper_is_replaced_and_the_new_one_keeps_the_supervisor(running: StandInStack) -> None:
+    before = running.pids()
+    kill(before["keeper"][0])
+    wait_for(lambda: replaced(running, "keeper", before["keeper"][0]))
+    assert running.pid("supervisor") == before["supervisor"][0]
+    kill(before["supervisor"][0])
+    wait_for(lambda: replaced(running, "supervisor", before["supervisor"][0]))
+    assert {role: running.pids()[role] for role in STEADY} == {role: before[role] for role in STEADY}
+
+
+def test_pools_follow_what_the_database_wants(running: StandInStack) -> None:
+    kept = running.pid("fetch")
+    with running.store() as store:
+        store.workers.set_desired("fetch", 3)
+        wait_for(lambda: len(ready(running, "fetch")) == 3)
+        store.workers.set_desired("fetch", 1)
+        wait_for(lambda: running.pids()["fetch"] == [kept])
+        store.workers.set_desired("gpu", 0)
+        wait_for(lambda: running.pids()["gpu"] == [] and ready(running, "gpu") == [])
+        assert running.health()["gpu"].ok
+        store.workers.set_desired("gpu", 1)
+        wait_for(lambda: len(ready(running, "gpu")) == 1)
+
+
+def test_down_stops_everything_in_time_and_again_is_fine(fresh: StandInStack) -> None:
+    fresh.up()
+    result = fresh.down()
+    assert {"supervisor", "broker", "beat", "flower"} <= set(result.stopped)
+    assert result.seconds < fresh.settings.stop_seconds + 5
+    assert fresh.processes() == []
+    registry = Registry(fresh.settings.state_dir)
+    assert not registry.processes_file.exists()
+    assert not registry.keeper_file.exists()
+    with fresh.store() as store:
+        assert store.workers.list() == []
+    assert fresh.down().stopped == ()
+
+
+def test_sigterm_ends_supervisor_and_keeper_and_a_stubborn_worker_is_killed(fresh: StandInStack) -> None:
+    fresh.up({STUBBORN: "1"})
+    os.kill(fresh.pid("supervisor"), signal.SIGTERM)
+    took = wait_for(lambda: fresh.processes() == [], seconds=fresh.settings.stop_seconds + 5)
+    assert took >= fresh.settings.stop_seconds
+    assert "did not stop within 2 s: killed" in log_of(fresh, "supervisor")
+    assert fresh.down().stopped == ()
+
+
+def test_without_supervisor_and_keeper_the_rest_goes_on_until_up_adopts_it_or_down_stops_it(
+    fresh: StandInStack,
+) -> None:
+    fresh.up()
+    before = fresh.pids()
+    orphan = psutil.Process(before["light"][0]).children()[0]
+    kill(before["keeper"][0])
+    kill(before["supervisor"][0])
+    wait_for(lambda: fresh.pids()["supervisor"] == fresh.pids()["keeper"] == [])
+    assert {role: fresh.pids()[role] for role in STEADY} == {role: before[role] for role in STEADY}
+    kill(before["light"][0])  # dies while nobody looks
+    assert fresh.up().started
+    after = fresh.pids()
+    steady = [role for role in STEADY if role != "light"]
+    assert {role: after[role] for role in steady} == {role: before[role] for role in steady}
+    assert after["light"] != before["light"]
+    wait_for(lambda: orphan not in fresh.processes())
+    wait_for(lambda: len(ready(fresh, "light")) == 1)
+
+    kill(after["keeper"][0])
+    kill(after["supervisor"][0])
+    result = fresh.down()
+    assert {"broker", "beat", "flower"} <= set(result.stopped)
+    assert len(result.stopped) == 6
+    assert fresh.processes() == []
+    with fresh.store() as store:
+        assert store.workers.list() == []
+
+
+@pytest.mark.parametrize("role", ["broker", "flower"])
+def test_taken_port_is_named_and_nothing_is_started(fresh: StandInStack, role: str) -> None:
+    port = getattr(fresh.settings, f"{role}_port")
+    with socket.create_server(("127.0.0.1", port)):
+        with pytest.raises(PortInUse, match=rf"port {port} is in use .*PODINSIGHT_{role.upper()}_PORT") as caught:
+            fresh.up()
+        assert caught.value.exit_code == 3
+        assert fresh.processes() == []
+
+
+@pytest.mark.parametrize(
+    ("role", "text"),
+    [
+        ("supervisor", "(?s)the supervisor did not start within 2 s.*supervisor is broken on purpose"),
+        ("beat", "(?s)beat died 3 times in a row.*beat is broken on purpose"),
+    ],
+)
+def test_up_that_fails_says_which_part_shows_its_log_and_stops_everything(
+    fresh: StandInStack, role: str, text: str
+) -> None:
+    with pytest.raises(Unavailable, match=text):
+        fresh.up({BROKEN: role}, ready_seconds=2 if role == "supervisor" else 20)
+    assert fresh.processes() == []
+
+
+def test_run_files_of_another_boot_do_no_harm(fresh: StandInStack) -> None:
+    registry = Registry(fresh.settings.state_dir)
+    fresh.settings.state_dir.joinpath("run").mkdir(parents=True)
+    registry.processes_file.write_text(
+        '{"boot": "long ago", "stopping": true, "processes": [{"name": "beat", "role": "beat", "argv": [],'
+        f' "pid": {os.getpid()}, "create_time": {psutil.Process().create_time()}}}]}}'
+    )
+    registry.keeper_file.write_text("not json")
+    assert fresh.up().started
+    assert "gone: beat" in log_of(fresh, "supervisor")
+    assert fresh.pid("beat") != os.getpid()
+
+
+def test_lost_run_file_does_not_double_broker_or_workers(fresh: StandInStack) -> None:
+    fresh.up()
+    before = fresh.pids()
+    kill(before["keeper"][0])
+    kill(before["supervisor"][0])
+    kill(before["flower"][0])  # those two leave no other trace
+    kill(before["beat"][0])
+    Registry(fresh.settings.state_dir).clear()
+    fresh.up()
+    wait_for(lambda: fresh.pids()["gpu"] == before["gpu"])
+    roles = ("broker", "fetch", "gpu", "light")
+    assert {role: fresh.pids()[role] for role in roles} == {role: before[role] for role in roles}
+
+
+def log_of(stack: StandInStack, role: str) -> str:
+    return (stack.settings.state_dir / "logs" / f"{role}.log").read_text()

@@ -1,0 +1,60 @@
+"""The Celery app, the typed @task decorator, and what is refused before anything starts."""
+
+import functools
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+from celery import Celery, Task
+from celery.exceptions import Reject
+
+from beat_schedule import beat_schedule
+from podinsight import settings as settings_module
+from podinsight.bootstrap import celery_settings
+from podinsight.errors import Abandoned, ConfigError, LeaseLost, PodinsightError
+from podinsight.topology import TASKS
+
+log = logging.getLogger("podinsight.task")
+Result = TypeVar("Result")
+TaskName = Literal["fetch_episode", "transcribe_episode", "poll_feeds", "dispatch", "reconcile"]
+
+settings = settings_module.load()
+app = Celery("podinsight", include=["workers.fetch", "workers.gpu", "workers.light", "workers.lifecycle"])
+app.config_from_object(celery_settings(settings) | {"beat_schedule": beat_schedule(settings)})
+
+
+def worker_id() -> str:
+    """This worker process's id: from the supervisor, or of its own when it was started by hand."""
+    return os.environ.get("PODWORKER_ID") or f"hand-{socket.gethostname()}-{os.getppid()}"
+
+
+def task(name: TaskName) -> Callable[[Callable[..., Result]], Any]:
+    """Registers a task under a name of topology; every option comes from there, so none can be misspelt.
+
+    The decorator owns what all tasks share: the log line with what happened and how long it took, and which errors
+    are expected (shown in Flower as failed, logged without a traceback). Retries belong to the rows, not to Celery.
+
+    Raises:
+        ConfigError: at import, for a name that topology does not have.
+    """
+    if name not in TASKS:
+        raise ConfigError(f"no task {name!r} in topology; it has {', '.join(sorted(TASKS))}")
+
+    def register(body: Callable[..., Result]) -> Any:
+        @functools.wraps(body)
+        def run(self: Task, *args: object) -> None:
+            started = time.monotonic()
+            try:
+                said = body(*args)
+            except (Abandoned, LeaseLost) as error:
+                # Not a failure: the row is claimable again, by whoever gets the next message.
+                log.info("%s %s: %s (%.1f s)", name, args, error, time.monotonic() - started)
+                raise Reject(str(error), requeue=False) from error
+            log.info("%s: %s (%.2f s)", name, said, time.monotonic() - started)
+
+        return app.task(name=name, bind=True, throws=(PodinsightError,))(run)
+
+    return register

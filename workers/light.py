@@ -1,0 +1,33 @@
+"""The light queue: what beat asks for. Every task here may run twice at once and does no harm."""
+
+from podinsight.services import dispatch as dispatching
+from podinsight.services import poll
+from podinsight.services import reconcile as reconciling
+from workers.app import settings, task
+from workers.process import container
+
+
+@task("poll_feeds")
+def poll_feeds() -> str:
+    """Polls the feeds that are due."""
+    world = container()
+    added, faults = poll.poll_due(world.store, world.fetcher, world.parser, world.clock, settings.feed_poll_seconds)
+    return "; ".join([f"{added} new episodes", *faults])
+
+
+@task("dispatch")
+def dispatch() -> str:
+    """Fills free slots."""
+    world = container()
+    sent = dispatching.dispatch(world.store, world.queue)
+    world.store.control.tick("dispatch")
+    return f"{sent} units sent"
+
+
+@task("reconcile")
+def reconcile() -> str:
+    """Returns what got lost, then fills free slots."""
+    world = container()
+    report = reconciling.reconcile(world.store, world.objects, settings.dispatch_expiry_seconds)
+    sent = dispatching.dispatch(world.store, world.queue)
+    return "; ".join([f"{report.rows}, {report.projected} projected, {sent} units sent", *report.faults])
