@@ -10,6 +10,7 @@ the medians are compared. The last line is `{"ratio": …}`: pipeline time over 
 import argparse
 import json
 import os
+import shutil
 import socket
 import statistics
 import subprocess
@@ -79,7 +80,7 @@ def feed_of(folder: Path, files: Sequence[Path], url: str, run: int) -> str:
     items = []
     for index, path in enumerate([files[0], *files]):
         name = f"{run}-{index}{path.suffix}"
-        (folder / name).symlink_to(path.resolve())
+        shutil.copyfile(path, folder / name)
         items.append(
             f"<item><title>{name}</title><guid isPermaLink='false'>{name}</guid>"
             f"<enclosure url={quoteattr(f'{url}{name}')} type='audio/mpeg'/></item>"

@@ -4,15 +4,17 @@ Build it in the process that uses it: obstore used before a fork hangs the child
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from podinsight.adapters.av_probe import AvProbe
 from podinsight.adapters.celery_queue import CeleryQueue, celery_config
 from podinsight.adapters.clock import SystemClock
 from podinsight.adapters.database import open_store
-from podinsight.adapters.faster_whisper_speech import WhisperOptions, WhisperTranscriber
+from podinsight.adapters.faster_whisper_speech import WhisperTranscriber
 from podinsight.adapters.feedparser_feeds import FeedparserParser
 from podinsight.adapters.obstore_objects import S3Options, open_objects
 from podinsight.adapters.requests_fetcher import FetchPolicy, RequestsFetcher
+from podinsight.adapters.whisper_models import ModelInfo, WhisperOptions, available, fetch, find
 from podinsight.domain.identity import HostLimits
 from podinsight.ports import Clock, Fetcher, FeedParser, JobQueue, MediaProbe, ObjectStore, StatusStore, Transcriber
 from podinsight.settings import Settings
@@ -79,15 +81,33 @@ def build(settings: Settings) -> Container:
         ),
         parser=FeedparserParser(),
         probe=AvProbe(),
-        transcriber=WhisperTranscriber(
-            WhisperOptions(
-                device=settings.device,
-                compute_type=settings.compute_type,
-                cpu_threads=settings.cpu_threads,
-                model_dir=settings.model_dir,
-                cache_dir=settings.model_cache_dir or settings.state_dir / "models",
-            )
-        ),
+        transcriber=WhisperTranscriber(whisper_options(settings)),
         queue=CeleryQueue(settings.redis_url, settings.dispatch_expiry_seconds),
         host_limits=limits,
     )
+
+
+def whisper_options(settings: Settings) -> WhisperOptions:
+    """Where speech runs and where its weights are."""
+    return WhisperOptions(
+        device=settings.device,
+        compute_type=settings.compute_type,
+        cpu_threads=settings.cpu_threads,
+        model_dir=settings.model_dir,
+        cache_dir=settings.model_cache_dir or settings.state_dir / "models",
+    )
+
+
+def list_models(settings: Settings) -> list[ModelInfo]:
+    """The speech models on this machine. Raises Permanent when the extra `speech` is not installed."""
+    return available(whisper_options(settings))
+
+
+def find_model(settings: Settings, name: str) -> Path:
+    """The folder of a model that is on this machine. Raises Permanent, naming the three ways to get it."""
+    return find(name, whisper_options(settings), download=False)
+
+
+def fetch_model(settings: Settings, name: str) -> Path:
+    """The folder of a model, downloaded if need be. Raises Permanent, naming the three ways to get it."""
+    return fetch(name, whisper_options(settings))

@@ -294,4 +294,4 @@ def settings_table() -> str:
     return "\n".join(rows) + "\n"
 
 
-__all__ = ["CONFIG", "Effective", "Settings", "effective", "load", "settings_table"]
+__all__ = ["CONFIG", "Effective", "Settings", "default_state_dir", "effective", "load", "settings_table"]

@@ -60,7 +60,9 @@ class AvProbe:
         except av.error.FFmpegError as error:
             missing = mp4_missing_bytes(stream)
             if missing:
-                raise Transient(f"truncated: the header says {size + missing} bytes, the file holds {size}") from error
+                raise Transient(
+                    f"truncated audio: the header says {size + missing} bytes, the file holds {size}"
+                ) from error
             if isinstance(error, av.error.ArgumentError):
                 raise Permanent("not a podcast audio format (mp3, m4a, aac, ogg, opus, flac, wav)") from error
             raise Permanent(f"not readable audio: {error.strerror or type(error).__name__}") from error

@@ -88,7 +88,7 @@ def root_of(text: str) -> str | None:
 
 
 def read_items(body: bytes) -> tuple[list[RawItem], bool]:
-    """Items in document order, and whether the document was well-formed to its end.
+    """Whole items in document order, and whether the document was well-formed to its end.
 
     Raises:
         Permanent: it declares entities that could expand (an XML bomb). External ones are never resolved.
@@ -97,7 +97,7 @@ def read_items(body: bytes) -> tuple[list[RawItem], bool]:
     try:
         reader.parser.Parse(body, True)
     except (expat.ExpatError, LookupError, ValueError):
-        return reader.items, False
+        return reader.finished(), False
     return reader.items, True
 
 
@@ -121,6 +121,10 @@ class _Reader:
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
         self.parser.CharacterDataHandler = self._text
+
+    def finished(self) -> list[RawItem]:
+        """The items whose end was seen."""
+        return self.items if self._item is None else self.items[:-1]
 
     def _entity(
         self,

@@ -1,5 +1,6 @@
 """HTTP with requests: redirects by hand, every hop checked, ceilings on size and time, no secrets in messages."""
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -164,6 +165,8 @@ class RequestsFetcher:
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
+            # At DEBUG urllib3 logs the path of every request with its query, tokens included.
+            logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
             session = _Session()
             session.trust_env = False
             session.headers["User-Agent"] = self._policy.user_agent

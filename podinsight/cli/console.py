@@ -4,7 +4,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import click
@@ -31,6 +32,15 @@ class Output:
     def title(self, text: str) -> None:
         if not self.as_json:
             click.secho(text, bold=True)
+
+    @contextmanager
+    def waiting(self, text: str) -> Iterator[None]:
+        """Shows on a terminal that something takes its seconds."""
+        if not self.live:
+            yield
+            return
+        with Console(highlight=False, markup=False).status(text):
+            yield
 
     def data(self, document: object, *, indent: int | None = 2) -> None:
         """indent None: one JSON document on one line."""
@@ -94,7 +104,8 @@ def clock(seconds: float) -> str:
 
 
 def hours(seconds: float) -> str:
-    return f"{seconds / 3600:.2f} h"
+    """Much audio: `12.3 h`, or `31:05 min` when it is less than an hour."""
+    return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{clock(seconds)} min"
 
 
 def count(number: int, noun: str) -> str:

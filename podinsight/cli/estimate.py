@@ -8,9 +8,8 @@ from podinsight.settings import Settings
 
 def gpu_words(settings: Settings, seconds: float) -> str:
     usd = gpu_estimate_usd(seconds, settings.gpu_hour_usd, settings.gpu_speed)
-    return (
-        f"${usd:.4f} on a rented GPU (an estimate: ${settings.gpu_hour_usd:g} an hour, {settings.gpu_speed:g} × real time)"
-    )
+    assumed = f"${settings.gpu_hour_usd:g} an hour, {settings.gpu_speed:g} × real time"
+    return f"${usd:.4f} on a rented GPU (an estimate: {assumed})"
 
 
 def gpu_document(settings: Settings, seconds: float) -> dict[str, object]:

@@ -86,9 +86,7 @@ class Follower:
                 state for state, _reason in states.values() if state not in _ENDED
             )
             self._open[stage] = [episode_id for episode_id in ids if episode_id not in set(ended)]
-            endings += [
-                Ending(stage, episode, *states[episode.id]) for episode in self.store.catalogue.episodes(ended)
-            ]
+            endings += [Ending(stage, episode, *states[episode.id]) for episode in self.store.catalogue.episodes(ended)]
         return Look(tuple(endings), counts, self._guard(bool(endings)))
 
     def _guard(self, moved: bool) -> str:

@@ -130,5 +130,3 @@ def _detail(counts: Counter[State], notice: str) -> str:
     words += [f"{failed} failed"] if failed else []
     words += [plain(notice)] if notice and waiting else []
     return ", ".join(words)
-
-

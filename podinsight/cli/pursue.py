@@ -45,9 +45,17 @@ def send(session: Session) -> None:
 
 
 def pursue(
-    session: Session, out: Output, before: Mapping[str, Standing], times: Times | None = None
+    session: Session,
+    out: Output,
+    before: Mapping[str, Standing],
+    times: Times | None = None,
+    when_cut_off: str = STAY_QUEUED,
 ) -> dict[str, Outcome]:
-    """Dispatches and follows until every episode of each stage has ended. before: stage → how its episodes stood.
+    """Dispatches and follows until every episode of each stage has ended.
+
+    Args:
+        before: stage → how its episodes stood.
+        when_cut_off: what the error says when this ends early.
 
     Raises:
         CommandError: interrupted, or no worker was up for too long; the work stays queued.
@@ -68,9 +76,9 @@ def pursue(
                     endings += look.endings
                     shown.show(look)
         except KeyboardInterrupt:
-            raise CommandError(f"interrupted; {STAY_QUEUED}", exits.INTERRUPTED) from None
+            raise CommandError(f"interrupted; {when_cut_off}", exits.INTERRUPTED) from None
         except Unavailable as error:
-            raise CommandError(f"{error}; {STAY_QUEUED}", exits.NOT_UP) from error
+            raise CommandError(f"{error}; {when_cut_off}", exits.NOT_UP) from error
     return {
         stage: Outcome(standing, tuple(ending for ending in endings if ending.stage == stage))
         for stage, standing in before.items()

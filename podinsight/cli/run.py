@@ -12,10 +12,10 @@ from podinsight.cli.choosing import Standing, first, preview, standing
 from podinsight.cli.console import Output, complain, count
 from podinsight.cli.estimate import tell_dry_run
 from podinsight.cli.exits import CommandError
+from podinsight.cli.models import mention_missing, need_model
 from podinsight.cli.pursue import pursue, send, summarise
 from podinsight.cli.session import Session, json_option, pass_session
 from podinsight.domain.episode import Episode
-from podinsight.errors import Permanent
 from podinsight.services.fetch import find_or_add
 from podinsight.topology import PRIORITIES, STAGES
 
@@ -40,15 +40,10 @@ class Wish:
         if not self.transcribe and (self.model is not None or self.language is not None):
             raise CommandError("--model and --language say how to transcribe: add --transcribe")
 
-    def params(self, session: Session) -> dict[str, object]:
-        """What a transcribe row keeps. Raises CommandError when the model is not there."""
-        from podinsight.bootstrap import find_model
-
+    def params(self, session: Session, dry_run: bool) -> dict[str, object]:
+        """What a transcribe row keeps. Raises CommandError when the model is nowhere to be had."""
         model = self.model or session.settings.model
-        try:
-            find_model(session.settings, model)
-        except Permanent as error:
-            raise CommandError(str(error)) from error
+        (mention_missing if dry_run else need_model)(session, model)
         return {"model": model, "language": self.language or session.settings.language}
 
 
@@ -81,14 +76,14 @@ def _options(command: Command) -> Command:
 @click.option("--transcribe", is_flag=True, help="Transcribe each as soon as it is there.")
 @_options
 @pass_session
-def fetch(session: Session, dry_run: bool, no_wait: bool, as_json: bool, **words: Any) -> int | None:
+def fetch(session: Session, /, dry_run: bool, no_wait: bool, as_json: bool, **words: Any) -> int | None:
     """Download episodes: the first N in the order of discovery, or exactly the ids and URLs given.
 
     N counts what is there already, so 50, then 200, then 1000 fetches 50, 150 and 800.
     """
     out = Output(as_json)
     wish = Wish(**words)
-    params = wish.params(session) if wish.transcribe else None
+    params = wish.params(session, dry_run) if wish.transcribe else None
     stages = ("fetch", "transcribe") if wish.transcribe else ("fetch",)
     episodes = _episodes(session, wish)
     before = {stage: standing(session.store, stage, episodes) for stage in stages}
@@ -111,14 +106,14 @@ def fetch(session: Session, dry_run: bool, no_wait: bool, as_json: bool, **words
 @click.command()
 @_options
 @pass_session
-def transcribe(session: Session, dry_run: bool, no_wait: bool, as_json: bool, **words: Any) -> int | None:
+def transcribe(session: Session, /, dry_run: bool, no_wait: bool, as_json: bool, **words: Any) -> int | None:
     """Transcribe what is downloaded: the first N in the order of discovery, or exactly the ids given.
 
     N counts what is transcribed already.
     """
     out = Output(as_json)
     wish = Wish(**words, transcribe=True)
-    params = wish.params(session)
+    params = wish.params(session, dry_run)
     episodes = _downloaded(session, wish)
     before = {"transcribe": standing(session.store, "transcribe", episodes)}
     if dry_run:

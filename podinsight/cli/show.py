@@ -5,12 +5,12 @@ import textwrap
 import click
 
 from podinsight.cli.console import Output, clock, plain, size
+from podinsight.cli.exits import CommandError
 from podinsight.cli.session import Session, json_option, pass_session
 from podinsight.domain.episode import Episode
 from podinsight.domain.identity import redact_url
 from podinsight.errors import PodinsightError
 from podinsight.ports import ObjectStore
-from podinsight.cli.exits import CommandError
 from podinsight.topology import STAGES
 
 TRANSCRIPT_FILES = (

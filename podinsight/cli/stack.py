@@ -30,7 +30,7 @@ def places(settings: Settings) -> dict[str, str]:
     }
 
 
-def tell_up(out: Output, settings: Settings, result: stack.UpResult) -> None:
+def _tell_up(out: Output, settings: Settings, result: stack.UpResult) -> None:
     where = places(settings)
     out.data(asdict(result) | {"places": where})
     out.title(result.message)
@@ -56,7 +56,9 @@ def tell_health(out: Output, settings: Settings) -> int:
 def up(session: Session, as_json: bool) -> None:
     """Start broker, workers, beat and Flower, and wait until they are ready."""
     out = Output(as_json)
-    tell_up(out, session.settings, stack.up(session.settings))
+    with out.waiting("starting"):
+        result = stack.up(session.settings)
+    _tell_up(out, session.settings, result)
     out.line("next:")
     for command, what in (
         ("podrun feeds add URL", "follow a feed"),
@@ -73,7 +75,8 @@ def up(session: Session, as_json: bool) -> None:
 def down(session: Session, as_json: bool) -> None:
     """Stop them all; workers hand back what they hold."""
     out = Output(as_json)
-    result = stack.down(session.settings)
+    with out.waiting("stopping"):
+        result = stack.down(session.settings)
     out.data(asdict(result))
     out.line(result.message)
 
@@ -84,8 +87,12 @@ def down(session: Session, as_json: bool) -> None:
 def restart(session: Session, as_json: bool) -> int:
     """Stop and start in order, then check."""
     out = Output(as_json)
-    out.line(stack.down(session.settings).message)
-    out.line(stack.up(session.settings).message)
+    with out.waiting("stopping"):
+        stopped = stack.down(session.settings)
+    out.line(stopped.message)
+    with out.waiting("starting"):
+        started = stack.up(session.settings)
+    out.line(started.message)
     return tell_health(out, session.settings)
 
 

@@ -71,9 +71,7 @@ def _tell_workers(out: Output, workers: list[WorkerView], slots: dict[str, int])
     out.table(("worker", "pool", "machine", "state", "heartbeat"), rows)
 
 
-def _tell_work(
-    out: Output, state: State, found: list[WorkView], counts: dict[str, dict[str, int]], limit: int
-) -> None:
+def _tell_work(out: Output, state: State, found: list[WorkView], counts: dict[str, dict[str, int]], limit: int) -> None:
     if not found:
         return
     total = sum(row[state.value] for row in counts.values())

@@ -12,7 +12,7 @@ import psutil
 import redis
 
 from podinsight.errors import Unavailable
-from podinsight.supervisor.processes import Record
+from podinsight.supervisor.processes import Record, created
 
 READY_SECONDS = 10.0
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -134,6 +134,6 @@ def _connect(redis_url: str, seconds: float) -> redis.Redis:
 
 def _record_of(pid: int) -> Record | None:
     try:
-        return Record("broker", "broker", pid, psutil.Process(pid).create_time())
+        return Record("broker", "broker", pid, created(psutil.Process(pid)))
     except psutil.Error:
         return None

@@ -14,7 +14,7 @@ from podinsight.supervisor.commands import Commands, worker_environ
 from podinsight.supervisor.database_line import DEAD, DRAINING, DatabaseLine
 from podinsight.supervisor.launcher import Launcher
 from podinsight.supervisor.pools import Backoff, Member, plan
-from podinsight.supervisor.processes import Child, Record, adopt
+from podinsight.supervisor.processes import Child, Record, adopt, created
 from podinsight.topology import QUEUES
 
 log = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ class Crew:
             ours = process.environ().get(_STATE_DIR) == self._launcher.env.get(_STATE_DIR)
             if not ours or view.id not in " ".join(process.cmdline()):
                 return None
-            return adopt(Record(view.id, view.pool, view.pid, process.create_time(), view.id))
+            return adopt(Record(view.id, view.pool, view.pid, created(process), view.id))
         except psutil.Error:
             return None
 

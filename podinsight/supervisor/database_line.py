@@ -54,6 +54,11 @@ class DatabaseLine:
         with self._changed:
             return self._changed.wait_for(lambda: not self._marks, timeout=seconds)
 
+    def first_read(self, seconds: float) -> bool:
+        """Waits until the database was read once; False when `seconds` were not enough."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.desired is not None, timeout=seconds)
+
     def _work(self) -> None:
         while True:
             try:
@@ -89,8 +94,11 @@ class DatabaseLine:
                 if self._marks.get(worker) == state:  # it may have died while it was marked draining
                     del self._marks[worker]
                 self._changed.notify_all()
-        self.desired = store.workers.desired()
         if time.monotonic() >= self._list_at:
             self.listed = tuple(store.workers.list(self._machine))
             store.workers.forget_dead(FORGET_SECONDS)
             self._list_at = time.monotonic() + LIST_SECONDS
+        desired = store.workers.desired()
+        with self._changed:
+            self.desired = desired  # last: whoever is there should be known before any is started
+            self._changed.notify_all()

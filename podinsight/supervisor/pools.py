@@ -10,7 +10,7 @@ MAX_WAIT_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Member:
-    """A living worker that is not draining. started_at: epoch seconds."""
+    """A living worker that is not draining. started_at: seconds, the larger the newer."""
 
     id: str
     pool: str

@@ -6,6 +6,7 @@ Whoever comes after (a restarted supervisor, `podrun down`) adopts them from the
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,8 +16,7 @@ from typing import Any
 import psutil
 
 LOG_BYTES = 5_000_000
-# psutil derives creation times from the boot time, which a clock correction moves.
-SAME_TIME_SECONDS = 2.0
+SAME_TIME_SECONDS = 0.05
 _GONE = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
 # Handles of the processes this one is the parent of: kept so that they can be reaped, and for as long as we live.
@@ -27,7 +27,7 @@ _started: dict[int, subprocess.Popen[bytes]] = {}
 class Record:
     """What is known of a child on disk. role: `broker`, `beat`, `flower`, `keeper` or the pool of a worker.
 
-    create_time: epoch seconds. instance: the worker's instance id, else empty. draining: it was asked to stop.
+    create_time: see `created`. instance: the worker's instance id, else empty. draining: it was asked to stop.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Child:
 
     def age(self) -> float:
         """Seconds since it was started."""
-        return max(0.0, time.time() - self.record.create_time)
+        return max(0.0, _now() - self.record.create_time)
 
     def alive(self) -> bool:
         """Zombies count as dead."""
@@ -76,6 +76,14 @@ class Child:
             return self._process.is_running() and self._process.status() not in _GONE
         except psutil.NoSuchProcess:
             return False
+
+    def children(self) -> "list[Child]":
+        """Its own child processes, now."""
+        try:
+            found = self._process.children()
+            return [Child(Record(self.record.name, "", each.pid, created(each)), each) for each in found]
+        except psutil.NoSuchProcess:
+            return []
 
     def terminate(self) -> None:
         """SIGTERM to the main process alone: it tells its own children."""
@@ -122,14 +130,14 @@ def start(
         )
     _started[popen.pid] = popen
     process = psutil.Process(popen.pid)
-    return Child(Record(name, role, popen.pid, process.create_time(), instance, tuple(argv)), process)
+    return Child(Record(name, role, popen.pid, created(process), instance, tuple(argv)), process)
 
 
 def adopt(record: Record) -> Child | None:
     """The living process of this record; None when it is gone or its pid belongs to somebody else by now."""
     try:
         process = psutil.Process(record.pid)
-        if abs(process.create_time() - record.create_time) > SAME_TIME_SECONDS:
+        if not is_same(process, record.create_time):
             return None
     except psutil.Error:
         return None
@@ -140,7 +148,7 @@ def adopt(record: Record) -> Child | None:
 def find(name: str, pid: int) -> Child | None:
     """The living process with this pid, or None."""
     try:
-        return adopt(Record(name, name, pid, psutil.Process(pid).create_time()))
+        return adopt(Record(name, name, pid, created(psutil.Process(pid))))
     except psutil.Error:
         return None
 
@@ -148,7 +156,7 @@ def find(name: str, pid: int) -> Child | None:
 def bury_orphans(record: Record) -> None:
     """Kills what is left of the group of a dead worker. Only for records of this boot: groups are told by number."""
     try:
-        if abs(psutil.Process(record.pid).create_time() - record.create_time) > SAME_TIME_SECONDS:
+        if not is_same(psutil.Process(record.pid), record.create_time):
             return  # the number is somebody else's by now, so the group has long been empty
     except psutil.NoSuchProcess:
         pass
@@ -186,7 +194,31 @@ def wait(child: Child) -> int | None:
 
 def self_record(name: str, role: str) -> Record:
     """The record of the calling process."""
-    return Record(name, role, os.getpid(), psutil.Process().create_time())
+    return Record(name, role, os.getpid(), created(psutil.Process()))
+
+
+def created(process: psutil.Process) -> float:
+    """When it was started: with its pid this tells it from every other process of this boot.
+
+    On Linux seconds since boot, because the epoch seconds that psutil derives move with every correction of the clock;
+    elsewhere epoch seconds. Raises psutil.NoSuchProcess.
+    """
+    if sys.platform != "linux":
+        return process.create_time()
+    try:
+        stat = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise psutil.NoSuchProcess(process.pid) from error
+    return int(stat.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def is_same(process: psutil.Process, create_time: float) -> bool:
+    """Whether it was created then. Raises psutil.NoSuchProcess."""
+    return abs(created(process) - create_time) <= SAME_TIME_SECONDS
+
+
+def _now() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.time()
 
 
 def rotate(log: Path, limit: int = LOG_BYTES) -> None:

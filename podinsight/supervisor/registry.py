@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from podinsight.supervisor.processes import SAME_TIME_SECONDS, Record, adopt
+from podinsight.supervisor.processes import Record, adopt, created, is_same
 
 log = logging.getLogger(__name__)
 
@@ -73,13 +73,14 @@ class Registry:
     def keeper(self) -> Record | None:
         """The keeper that wrote its file last, if it is alive."""
         try:
-            record = Record.from_json(json.loads(self.keeper_file.read_text(encoding="utf-8")))
+            data = json.loads(self.keeper_file.read_text(encoding="utf-8"))
+            record = Record.from_json(data)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        return record if adopt(record) else None
+        return record if data.get("boot") == _boot() and adopt(record) else None
 
     def save_keeper(self, record: Record) -> None:
-        self._write(self.keeper_file, record.to_json())
+        self._write(self.keeper_file, {"boot": _boot(), **record.to_json()})
 
     def clear(self) -> None:
         """Removes the run files; the lock file stays, because removing a lock file breaks the lock."""
@@ -115,7 +116,7 @@ class InstanceLock:
                     return False
                 time.sleep(0.05)
         handle.truncate(0)
-        handle.write(f"{os.getpid()} {psutil.Process().create_time()}\n".encode())
+        handle.write(f"{os.getpid()} {created(psutil.Process())}\n".encode())
         self._file = handle
         return True
 
@@ -148,9 +149,8 @@ class InstanceLock:
 
     def _written_pid(self) -> int | None:
         try:
-            pid, created = self.path.read_text(encoding="ascii").split()
-            process = psutil.Process(int(pid))
-            return int(pid) if abs(process.create_time() - float(created)) <= SAME_TIME_SECONDS else None
+            pid, when = self.path.read_text(encoding="ascii").split()
+            return int(pid) if is_same(psutil.Process(int(pid)), float(when)) else None
         except (OSError, ValueError, psutil.Error):
             return None
 

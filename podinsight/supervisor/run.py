@@ -125,8 +125,9 @@ class Supervisor:
 
     def _loop(self) -> None:
         while not self._signals.stop:
-            self._crew.tick(self._line.desired)
+            desired = self._line.desired
             self._crew.sweep(time.time())
+            self._crew.tick(desired)
             self._save()
             for singleton in self._singletons():
                 singleton.tick()
@@ -161,9 +162,11 @@ class Supervisor:
             return None
         found = bool(self._registry.load().records)
         self._adopt()
-        names = [*(each.name for each in self._singletons() if each.child), *(r.name for r in self._crew.records())]
-        if found:
+        if found or self._own_roles():
             self._line.start()
+            self._line.first_read(1.0)
+            self._crew.sweep(time.time())
+        names = [*(each.name for each in self._singletons() if each.child), *(r.name for r in self._crew.records())]
         self._shut_down()
         return names
 

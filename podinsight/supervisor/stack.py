@@ -71,7 +71,9 @@ def up(
     try:
         for pool in QUEUES:
             store.workers.set_desired(pool, getattr(settings, f"{pool}_workers"))
-        _end_lonely_keeper(registry)
+        lonely = registry.keeper()
+        if lonely is not None:  # it waits to start a supervisor; ours does that now
+            _end_keeper(lonely, settings.stop_seconds + 5.0)
         _forget_troubles(registry)
         keeper = start(
             "keeper",
@@ -109,14 +111,14 @@ def down(
     registry, lock = Registry(settings.state_dir), InstanceLock(settings.state_dir)
     names: list[str] = []
     for _ in range(3):  # a keeper may start a supervisor again between our looks
-        holder = lock.holder()
+        holder, keeper = lock.holder(), registry.keeper()
+        names += ["keeper"] if keeper is not None else []
         if holder is not None:
             names += ["supervisor", *(record.name for record in checks.living(registry))]
             _end_supervisor(holder, registry, settings.stop_seconds + 5.0)
-        keeper = registry.keeper()
+            keeper = registry.keeper()
         if keeper is not None:
-            names.append("keeper")
-            _end(keeper)
+            _end_keeper(keeper, settings.stop_seconds + 5.0)
         supervisor = Supervisor(settings, open_store or _opener(settings), commands, environ)
         left = supervisor.stop_leftovers()
         if left is not None:
@@ -162,7 +164,8 @@ class _Readiness:
             if time.monotonic() > deadline:
                 return _Missing(f"{missing.text} within {seconds:g} s", missing.log)
             for name, text in self.registry.load().troubles.items():
-                return _Missing(f"{name} {text}", name)
+                if name != "database":  # it may be busy for a moment; the workers' readiness tells
+                    return _Missing(f"{name} {text}", name)
             if not self.keeper.alive() and self.lock.holder() is None:
                 log = "supervisor" if tail(self.registry.log_file("supervisor")) else "keeper"
                 return _Missing("the supervisor ended while it started", log)
@@ -216,13 +219,6 @@ def _own_roles(settings: Settings, registry: Registry) -> set[str]:
     return roles
 
 
-def _end_lonely_keeper(registry: Registry) -> None:
-    """A keeper without a supervisor waits to start one; ours does that now."""
-    record = registry.keeper()
-    if record is not None:
-        _end(record)
-
-
 def _forget_troubles(registry: Registry) -> None:
     """Of a dead stack only its processes matter: not its troubles, nor that somebody who was stopping it died."""
     state = registry.load()
@@ -230,10 +226,14 @@ def _forget_troubles(registry: Registry) -> None:
         registry.save(StackState(state.records, same_boot=state.same_boot))
 
 
-def _end(record: Record) -> None:
-    child = adopt(record)
-    if child is not None:
-        stop([child], 1.0)
+def _end_keeper(record: Record, seconds: float) -> None:
+    """Ends a keeper, and a supervisor that it has just started and that does not hold the lock yet."""
+    keeper = adopt(record)
+    if keeper is None:
+        return
+    supervisors = keeper.children()
+    stop([keeper], 1.0)
+    stop(supervisors, seconds)
 
 
 def _end_supervisor(pid: int, registry: Registry, seconds: float) -> None:
@@ -247,7 +247,7 @@ def _end_supervisor(pid: int, registry: Registry, seconds: float) -> None:
         if time.monotonic() > deadline:
             keeper = registry.keeper()
             if keeper is not None:
-                _end(keeper)
+                _end_keeper(keeper, 1.0)
             supervisor.bury()
             return
         time.sleep(0.05)

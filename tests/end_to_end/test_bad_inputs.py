@@ -6,6 +6,7 @@ import pytest
 
 from podinsight.domain.work import State
 from podinsight.errors import Permanent
+from podinsight.topology import AREAS
 from tests.support.feeds import rss
 from tests.support.stack import running_stack
 from tests.support.webserver import WebServer
@@ -67,7 +68,7 @@ def test_each_fault_is_told_and_the_rest_of_the_run_goes_on(tmp_path: Path) -> N
                 assert (root / info.key).resolve().is_relative_to(root.resolve())
                 assert "/attempts/" not in info.key
         assert not (tmp_path / "etc").exists()
-        assert {path.name for path in root.iterdir()} <= {"raw", "stage"}
+        assert {path.name for path in root.iterdir()} <= set(AREAS)
 
 
 def test_a_feed_of_five_thousand_items_is_read_whole(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def web() -> Iterator[WebServer]:
             sample = ("episode-1.mp3", "episode-2.mp3", "episode-3.m4a")[index % 3]
             path = f"/audio/{index}-{sample}"
             mime = "audio/mp4" if sample.endswith("m4a") else "audio/mpeg"
-            server.serve(path, (SAMPLES / sample).read_bytes(), mime=mime, bytes_per_second=100_000)
+            server.serve(path, (SAMPLES / sample).read_bytes(), mime=mime, rate=100_000)
             items.append((f"episode-{index}", server.url(path)))
         server.serve("/feed.xml", rss("Kills", items), mime="application/rss+xml")
         yield server

@@ -25,12 +25,21 @@ from podinsight.topology import AREAS
 from tests.support.clock import ManualClock
 
 SAMPLES = Path(__file__).parents[2] / "samples"
+POLICY = FetchPolicy(
+    user_agent="PodInsight/test",
+    allowed_hosts=frozenset({"127.0.0.1"}),
+    connect_seconds=5,
+    read_seconds=5,
+    total_seconds=60,
+    max_feed_bytes=10**6,
+    max_audio_bytes=10**8,
+)
 TIMES = LeaseTimes(lease=90.0, renew=20.0, progress=600.0)
 
 
 def test_a_feed_goes_in_and_readable_transcripts_come_out(store: SqlStore, clock: ManualClock, tmp_path: Path) -> None:
     objects = open_objects({area: f"file://{tmp_path}/objects/{area}" for area in AREAS}, S3Options())
-    fetcher = RequestsFetcher(FetchPolicy(user_agent="PodInsight/test", allowed_hosts=frozenset({"127.0.0.1"})))
+    fetcher = RequestsFetcher(POLICY)
     queue = MemoryQueue()
     store.workers.register("cpu", "here", "fetch", 1, 10)
     store.workers.register("gpu", "here", "gpu", 2, 1)
@@ -83,7 +92,7 @@ def test_a_worker_that_dies_after_its_commit_leaves_a_projection_that_reconcile_
     store: SqlStore, clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     objects = open_objects({area: f"file://{tmp_path}/objects/{area}" for area in AREAS}, S3Options())
-    fetcher = RequestsFetcher(FetchPolicy(user_agent="PodInsight/test", allowed_hosts=frozenset({"127.0.0.1"})))
+    fetcher = RequestsFetcher(POLICY)
     store.workers.register("cpu", "here", "fetch", 1, 10)
 
     class DiesWhenPublishing:
@@ -117,7 +126,7 @@ def test_a_worker_that_dies_after_its_commit_leaves_a_projection_that_reconcile_
 
 def test_an_unknown_episode_is_a_clear_error(store: SqlStore, tmp_path: Path) -> None:
     objects = open_objects({area: f"file://{tmp_path}/objects/{area}" for area in AREAS}, S3Options())
-    fetcher = RequestsFetcher(FetchPolicy(user_agent="PodInsight/test"))
+    fetcher = RequestsFetcher(POLICY)
     ports = FetchPorts(store, objects, fetcher, AvProbe())
     with pytest.raises(Permanent, match="no episode 'nope'"):
         fetch_episode(ports, "nope", "cpu", TIMES, lambda: False)

@@ -1,9 +1,9 @@
 """A small web server on loopback that answers as it is told, misbehaviour included.
 
-    with WebServer() as web:
-        web.serve("/a.mp3", data, mime="audio/mpeg", rate=20_000)
-        fetch(web.url("/a.mp3"))
-        assert web.hits("/a.mp3") == 1
+with WebServer() as web:
+    web.serve("/a.mp3", data, mime="audio/mpeg", rate=20_000)
+    fetch(web.url("/a.mp3"))
+    assert web.hits("/a.mp3") == 1
 """
 
 import gzip
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from types import TracebackType
 from typing import Self
 
@@ -118,7 +119,7 @@ class WebServer:
     def chain(self, path: str, hops: int, target: str) -> str:
         """`hops` relative redirects, of which the last one leads to `target`."""
         steps = [path, *(f"{path}-{n}" for n in range(1, hops)), target]
-        for here, there in zip(steps, steps[1:], strict=False):
+        for here, there in pairwise(steps):
             self.redirect(here, there)
         return self.url(path)
 
@@ -194,10 +195,9 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def _answer(self, reply: Reply) -> None:
-        if reply.gate:
-            while not reply.gate.wait(TICK):
-                if self.server.web.stopping.is_set():
-                    return
+        while reply.gate and not reply.gate.wait(TICK):
+            if self.server.web.stopping.is_set():
+                return
         if reply.header_drip is not None:
             self._drip(reply.header_drip)
             return
@@ -207,17 +207,22 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Type", reply.mime)
         for name, value in headers.items():
             self.send_header(name, value)
+        has_body = status != 304
+        if has_body:
+            self._send_length(reply, body)
+        self.end_headers()
+        if has_body and self.command != "HEAD":
+            self._send(reply, body)
+
+    def _send_length(self, reply: Reply, body: bytes) -> None:
         if reply.chunked:
             self.send_header("Transfer-Encoding", "chunked")
-        elif status != 304:
-            declared = len(body) if reply.declared is None else reply.declared
-            self.send_header("Content-Length", str(declared))
-            if declared > len(body):
-                self.close_connection = True
-                self.send_header("Connection", "close")
-        self.end_headers()
-        if self.command != "HEAD" and status != 304:
-            self._send(reply, body)
+            return
+        declared = len(body) if reply.declared is None else reply.declared
+        self.send_header("Content-Length", str(declared))
+        if declared > len(body):
+            self.close_connection = True
+            self.send_header("Connection", "close")
 
     def _conditional(self, reply: Reply) -> tuple[int, bytes, dict[str, str]]:
         """304 for the ETag that the client has, 206 for a range, else the reply as it is."""

@@ -11,6 +11,7 @@ import pytest
 
 from podinsight.errors import Unavailable
 from podinsight.supervisor.broker import PortInUse
+from podinsight.supervisor.processes import created
 from podinsight.supervisor.registry import Registry
 from tests.support.stand_in_child import BROKEN, STUBBORN
 from tests.support.stand_in_stack import StandInStack, make_stack, wait_for
@@ -43,6 +44,13 @@ def ready(stack: StandInStack, pool: str) -> list[str]:
 
 def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
+
+
+def kill_supervisor_and_keeper(stack: StandInStack) -> None:
+    supervisor, keeper = stack.pid("supervisor"), stack.pid("keeper")
+    kill(supervisor)  # first: it would replace the keeper at once, the keeper waits half a second
+    kill(keeper)
+    wait_for(lambda: stack.pids()["supervisor"] == stack.pids()["keeper"] == [])
 
 
 def replaced(stack: StandInStack, role: str, pid: int) -> bool:
@@ -145,7 +153,8 @@ def test_pools_follow_what_the_database_wants(running: StandInStack) -> None:
 def test_down_stops_everything_in_time_and_again_is_fine(fresh: StandInStack) -> None:
     fresh.up()
     result = fresh.down()
-    assert {"supervisor", "broker", "beat", "flower"} <= set(result.stopped)
+    assert {"supervisor", "keeper", "broker", "beat", "flower"} <= set(result.stopped)
+    assert len(result.stopped) == 8
     assert result.seconds < fresh.settings.stop_seconds + 5
     assert fresh.processes() == []
     registry = Registry(fresh.settings.state_dir)
@@ -156,10 +165,15 @@ def test_down_stops_everything_in_time_and_again_is_fine(fresh: StandInStack) ->
     assert fresh.down().stopped == ()
 
 
-def test_sigterm_ends_supervisor_and_keeper_and_a_stubborn_worker_is_killed(fresh: StandInStack) -> None:
+def test_sigterm_ends_everything_although_workers_are_stubborn_and_the_supervisor_is_killed_over_it(
+    fresh: StandInStack,
+) -> None:
     fresh.up({STUBBORN: "1"})
-    os.kill(fresh.pid("supervisor"), signal.SIGTERM)
-    took = wait_for(lambda: fresh.processes() == [], seconds=fresh.settings.stop_seconds + 5)
+    supervisor = fresh.pid("supervisor")
+    os.kill(supervisor, signal.SIGTERM)
+    wait_for(lambda: log_of(fresh, "supervisor").count(" is stopped ") == 3)
+    kill(supervisor)
+    took = wait_for(lambda: fresh.processes() == [], seconds=fresh.settings.stop_seconds + 10)
     assert took >= fresh.settings.stop_seconds
     assert "did not stop within 2 s: killed" in log_of(fresh, "supervisor")
     assert fresh.down().stopped == ()
@@ -171,9 +185,7 @@ def test_without_supervisor_and_keeper_the_rest_goes_on_until_up_adopts_it_or_do
     fresh.up()
     before = fresh.pids()
     orphan = psutil.Process(before["light"][0]).children()[0]
-    kill(before["keeper"][0])
-    kill(before["supervisor"][0])
-    wait_for(lambda: fresh.pids()["supervisor"] == fresh.pids()["keeper"] == [])
+    kill_supervisor_and_keeper(fresh)
     assert {role: fresh.pids()[role] for role in STEADY} == {role: before[role] for role in STEADY}
     kill(before["light"][0])  # dies while nobody looks
     assert fresh.up().started
@@ -184,8 +196,7 @@ def test_without_supervisor_and_keeper_the_rest_goes_on_until_up_adopts_it_or_do
     wait_for(lambda: orphan not in fresh.processes())
     wait_for(lambda: len(ready(fresh, "light")) == 1)
 
-    kill(after["keeper"][0])
-    kill(after["supervisor"][0])
+    kill_supervisor_and_keeper(fresh)
     result = fresh.down()
     assert {"broker", "beat", "flower"} <= set(result.stopped)
     assert len(result.stopped) == 6
@@ -207,7 +218,7 @@ def test_taken_port_is_named_and_nothing_is_started(fresh: StandInStack, role: s
 @pytest.mark.parametrize(
     ("role", "text"),
     [
-        ("supervisor", "(?s)the supervisor did not start within 2 s.*supervisor is broken on purpose"),
+        ("keeper", "(?s)the supervisor ended while it started.*keeper is broken on purpose"),
         ("beat", "(?s)beat died 3 times in a row.*beat is broken on purpose"),
     ],
 )
@@ -215,7 +226,7 @@ def test_up_that_fails_says_which_part_shows_its_log_and_stops_everything(
     fresh: StandInStack, role: str, text: str
 ) -> None:
     with pytest.raises(Unavailable, match=text):
-        fresh.up({BROKEN: role}, ready_seconds=2 if role == "supervisor" else 20)
+        fresh.up({BROKEN: role})
     assert fresh.processes() == []
 
 
@@ -224,7 +235,7 @@ def test_run_files_of_another_boot_do_no_harm(fresh: StandInStack) -> None:
     fresh.settings.state_dir.joinpath("run").mkdir(parents=True)
     registry.processes_file.write_text(
         '{"boot": "long ago", "stopping": true, "processes": [{"name": "beat", "role": "beat", "argv": [],'
-        f' "pid": {os.getpid()}, "create_time": {psutil.Process().create_time()}}}]}}'
+        f' "pid": {os.getpid()}, "create_time": {created(psutil.Process())}}}]}}'
     )
     registry.keeper_file.write_text("not json")
     assert fresh.up().started
@@ -235,15 +246,20 @@ def test_run_files_of_another_boot_do_no_harm(fresh: StandInStack) -> None:
 def test_lost_run_file_does_not_double_broker_or_workers(fresh: StandInStack) -> None:
     fresh.up()
     before = fresh.pids()
-    kill(before["keeper"][0])
-    kill(before["supervisor"][0])
-    kill(before["flower"][0])  # those two leave no other trace
+    kill_supervisor_and_keeper(fresh)
+    kill(before["flower"][0])  # these two leave no other trace
     kill(before["beat"][0])
     Registry(fresh.settings.state_dir).clear()
-    fresh.up()
-    wait_for(lambda: fresh.pids()["gpu"] == before["gpu"])
+    assert fresh.up().started
     roles = ("broker", "fetch", "gpu", "light")
     assert {role: fresh.pids()[role] for role in roles} == {role: before[role] for role in roles}
+
+    kill_supervisor_and_keeper(fresh)
+    kill(fresh.pid("flower"))
+    kill(fresh.pid("beat"))
+    Registry(fresh.settings.state_dir).clear()
+    assert "broker" in fresh.down().stopped
+    assert fresh.processes() == []
 
 
 def log_of(stack: StandInStack, role: str) -> str:

@@ -1,8 +1,10 @@
 """Feeds and episodes in SQL."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, Row, Select, bindparam, delete, insert, select, update
 
@@ -15,6 +17,10 @@ from podinsight.errors import Permanent
 from podinsight.ports import Clock
 
 _NEVER = 1e18
+_BATCH = 500
+_LONGEST_SLUG = 80
+_LONGEST_KEY = 500
+_LARGEST = 2**63 - 1
 _EPISODE = select(episodes, feeds.c.slug.label("feed_slug"), feeds.c.language.label("language")).join(
     feeds, feeds.c.id == episodes.c.feed_id
 )
@@ -43,13 +49,13 @@ class SqlCatalogue:
 
     def add_feed(self, url: str) -> tuple[Feed, bool]:
         url = identity.normalise_url(url)
+        this = feeds.c.id == identity.feed_id(url)
+        values = {"id": identity.feed_id(url), "url": url, "created_at": self._clock.now()}
         with self._db.write() as conn:
-            row = conn.execute(select(feeds).where(feeds.c.url == url)).first()
-            if row is None:
-                values = {"id": identity.feed_id(url), "url": url, "created_at": self._clock.now()}
-                conn.execute(insert(feeds).values(values))
-                return _to_feed(conn.execute(select(feeds).where(feeds.c.url == url)).one()), True
-            return _to_feed(row), False
+            new = conn.execute(self._db.insert_new(feeds).values(values).returning(feeds.c.id)).first() is not None
+            if not new and urlsplit(url).username is not None:  # the same feed under another password: the newest holds
+                conn.execute(update(feeds).where(this).values(url=url))
+            return _to_feed(conn.execute(select(feeds).where(this)).one()), new
 
     def remove_feed(self, feed_id: str) -> None:
         with self._db.write() as conn:
@@ -81,7 +87,7 @@ class SqlCatalogue:
             conn.execute(
                 update(feeds)
                 .where(feeds.c.id == feed_id)
-                .values(error=error, last_polled_at=self._clock.now(), next_poll_at=next_poll_at)
+                .values(error=storable(error), last_polled_at=self._clock.now(), next_poll_at=next_poll_at)
             )
 
     def record_poll(self, feed_id: str, document: Document, parsed: ParsedFeed | None, next_poll_at: float) -> int:
@@ -94,10 +100,10 @@ class SqlCatalogue:
             added = 0
             if parsed is not None:
                 values |= {
-                    "title": parsed.title,
-                    "link": parsed.link,
-                    "language": (parsed.language or None) and str(parsed.language)[:40],
-                    "image": parsed.image,
+                    "title": storable(parsed.title),
+                    "link": parsed.link and storable(parsed.link),
+                    "language": parsed.language and storable(parsed.language)[:40],
+                    "image": parsed.image and storable(parsed.image),
                     "etag": document.etag,
                     "last_modified": document.last_modified,
                 }
@@ -120,6 +126,7 @@ class SqlCatalogue:
                     created_at=self._clock.now(),
                 )
             )
+            conn.execute(select(feeds.c.id).where(feeds.c.id == DIRECT_SLUG).with_for_update())
             added = self._merge_items(conn, DIRECT_SLUG, (item,))
             conn.execute(update(feeds).where(feeds.c.id == DIRECT_SLUG).values(episodes=feeds.c.episodes + added))
             found = _EPISODE.where(episodes.c.id == identity.episode_id(DIRECT_SLUG, item.guid))
@@ -133,8 +140,8 @@ class SqlCatalogue:
     def episodes(self, ids: Sequence[str]) -> list[Episode]:
         found: dict[str, Episode] = {}
         with self._db.read() as conn:
-            for start in range(0, len(ids), 500):
-                for row in conn.execute(_EPISODE.where(episodes.c.id.in_(ids[start : start + 500]))):
+            for start in range(0, len(ids), _BATCH):
+                for row in conn.execute(_EPISODE.where(episodes.c.id.in_(ids[start : start + _BATCH]))):
                     found[row.id] = to_episode(row)
         return [found[episode_id] for episode_id in ids if episode_id in found]
 
@@ -151,44 +158,77 @@ class SqlCatalogue:
                 slug == DIRECT_SLUG or conn.execute(select(feeds.c.id).where(feeds.c.slug == slug)).first() is not None
             )
 
-        return identity.unique_slug(identity.slug(title), taken, feed_id)
+        wanted = identity.slug(storable(title))[:_LONGEST_SLUG].rstrip("-")
+        return identity.unique_slug(wanted, taken, feed_id)
 
     def _merge_items(self, conn: Connection, feed_id: str, items: Sequence[FeedItem]) -> int:
-        known = {
-            str(row.guid_key): row
-            for row in conn.execute(
-                select(episodes.c.guid_key, episodes.c.seq, episodes.c.url, episodes.c.title).where(
-                    episodes.c.feed_id == feed_id
-                )
-            )
-        }
-        fresh: dict[str, dict[str, object]] = {}
+        wanted: dict[str, FeedItem] = {}
         for item in items:
-            guid_key = identity.normalise_guid(item.guid)
-            old = known.get(guid_key)
-            if old is None:
-                fresh.setdefault(guid_key, self._new_row(feed_id, guid_key, item))
-            elif (old.url, old.title) != (item.url, item.title):
-                conn.execute(update(episodes).where(episodes.c.seq == old.seq).values(url=item.url, title=item.title))
-        if fresh:
-            conn.execute(insert(episodes), list(fresh.values()))
-        return len(fresh)
+            wanted.setdefault(_guid_key(item.guid), item)
+        known = {row.guid_key: row for row in self._rows_with(conn, feed_id, "guid_key", wanted)}
+        self._update_known(conn, known, wanted)
+        rows = [self._new_row(feed_id, key, item) for key, item in wanted.items() if key not in known]
+        taken = {row.folder for row in self._rows_with(conn, feed_id, "folder", [str(row["folder"]) for row in rows])}
+        for row in rows:
+            if row["folder"] in taken:  # a GUID that spells the folder of another
+                row["folder"] = identity.safe_name(f"{row['guid_key']} {row['id']}")
+            taken.add(row["folder"])
+        if rows:
+            conn.execute(insert(episodes), rows)
+        return len(rows)
+
+    def _rows_with(self, conn: Connection, feed_id: str, column: str, values: Iterable[str]) -> list[Row[Any]]:
+        """The feed's episodes whose `column` has one of the values: by key, for a feed may have very many."""
+        names = ("guid_key", "folder", "seq", "url", "title", "host")
+        query = select(*(episodes.c[name] for name in names)).where(episodes.c.feed_id == feed_id)
+        wanted = list(values)
+        return [
+            row
+            for start in range(0, len(wanted), _BATCH)
+            for row in conn.execute(query.where(episodes.c[column].in_(wanted[start : start + _BATCH])))
+        ]
+
+    def _update_known(self, conn: Connection, known: Mapping[str, Row[Any]], items: Mapping[str, FeedItem]) -> None:
+        changed: list[dict[str, object]] = []
+        for key, old in known.items():
+            url, title = storable(items[key].url), storable(items[key].title)
+            if (old.url, old.title) != (url, title):
+                # What a fetch learned of the host that answers holds until the enclosure names another.
+                moved = identity.host_of(url) != identity.host_of(old.url)
+                host = self._limits.key(identity.host_of(url)) if moved else old.host
+                changed.append({"this": old.seq, "new_url": url, "new_title": title, "new_host": host})
+        if changed:
+            conn.execute(
+                update(episodes)
+                .where(episodes.c.seq == bindparam("this"))
+                .values(url=bindparam("new_url"), title=bindparam("new_title"), host=bindparam("new_host")),
+                changed,
+            )
 
     def _new_row(self, feed_id: str, guid_key: str, item: FeedItem) -> dict[str, object]:
+        guid = storable(item.guid)
         return {
-            "id": identity.episode_id(feed_id, guid_key),
+            "id": identity.episode_id(feed_id, guid),
             "feed_id": feed_id,
-            "guid": item.guid,
+            "guid": guid,
             "guid_key": guid_key,
-            "folder": identity.safe_name(guid_key),
-            "title": item.title,
-            "url": item.url,
+            "folder": identity.safe_name(identity.normalise_guid(guid)),
+            "title": storable(item.title),
+            "url": storable(item.url),
             "host": self._limits.key(identity.host_of(item.url)),
-            "mime": item.mime and item.mime[:100],
-            "length": item.length,
+            "mime": item.mime and storable(item.mime)[:100],
+            "length": item.length if item.length is not None and 0 <= item.length <= _LARGEST else None,
             "published": item.published,
             "duration": item.duration,
-            "image": item.image,
+            "image": item.image and storable(item.image),
             "transcripts": [asdict(link) for link in item.transcripts],
             "created_at": self._clock.now(),
         }
+
+
+def _guid_key(guid: str) -> str:
+    """What a GUID is known by: its normalised form, cut and hashed when an index could not hold it."""
+    key = identity.normalise_guid(storable(guid))
+    if len(key) <= _LONGEST_KEY:
+        return key
+    return f"{key[:_LONGEST_KEY]} {hashlib.sha256(key.encode()).hexdigest()}"

@@ -28,17 +28,24 @@ def make_engine(url: str) -> Engine:
     """An engine for `sqlite://` (in memory), `sqlite:///path` or `postgresql+psycopg://…`.
 
     PostgreSQL: 4 connections a process and 4 more under load, so that 8 processes stay under 100 (DESIGN.md, Data).
+
+    Raises:
+        ConfigError: the URL is none of these, or its driver is not installed.
     """
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(
-            url,
-            pool_size=4,
-            max_overflow=4,
-            pool_pre_ping=True,
-            pool_timeout=BUSY_SECONDS,
-            connect_args={"connect_timeout": 10},
-        )
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() != "sqlite":
+            return create_engine(
+                url,
+                pool_size=4,
+                max_overflow=4,
+                pool_pre_ping=True,
+                pool_timeout=BUSY_SECONDS,
+                connect_args={"connect_timeout": 10},
+            )
+    except (ArgumentError, ImportError) as error:
+        # The URL itself is not shown: there may be a password in it.
+        raise ConfigError(f"the database's URL cannot be used: {_cause(error)}") from error
     memory = not parsed.database or parsed.database == ":memory:"
     if memory:
         engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})

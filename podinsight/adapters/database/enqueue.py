@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, insert, select, update
+from sqlalchemy import Connection, Row, and_, insert, select
 
 from podinsight.adapters.database.lanes import LaneMoves, lane_ids, next_rank
 from podinsight.adapters.database.models import chunks, episodes, lanes, state_is, work

@@ -49,7 +49,7 @@ feeds = Table(
     "feeds",
     metadata,
     Column("id", String(16), primary_key=True),
-    Column("url", Text, nullable=False, unique=True),
+    Column("url", Text, nullable=False),
     Column("slug", String(100), unique=True),
     Column("title", Text),
     Column("link", Text),

@@ -1,6 +1,7 @@
 """RequestsFetcher against a real server on loopback."""
 
 import gzip
+import logging
 import shutil
 import socket
 import ssl
@@ -10,8 +11,10 @@ import time
 import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -28,18 +31,20 @@ def to_loopback(host: str, port: int) -> list[str]:
     return ["127.0.0.1"]
 
 
-def policy(**changes: object) -> FetchPolicy:
-    values: dict[str, object] = {
-        "user_agent": "PodInsight/test (+tests@example.com)",
-        "allowed_hosts": ALLOWED,
-        "connect_seconds": 5.0,
-        "read_seconds": 5.0,
-        "total_seconds": 20.0,
-        "max_feed_bytes": 1_000_000,
-        "max_audio_bytes": 50_000_000,
-        "resolver": to_loopback,
-    }
-    return FetchPolicy(**(values | changes))  # type: ignore[arg-type]  # keyword arguments from a dict
+POLICY = FetchPolicy(
+    user_agent="PodInsight/test (+tests@example.com)",
+    allowed_hosts=ALLOWED,
+    connect_seconds=5.0,
+    read_seconds=5.0,
+    total_seconds=20.0,
+    max_feed_bytes=1_000_000,
+    max_audio_bytes=50_000_000,
+    resolver=to_loopback,
+)
+
+
+def policy(**changes: Any) -> FetchPolicy:
+    return replace(POLICY, **changes)
 
 
 @pytest.fixture
@@ -136,7 +141,10 @@ def test_gzip_feed_is_decoded(web: WebServer, fetcher: RequestsFetcher) -> None:
     assert fetcher.document(web.serve_gzip("/feed", b"<rss/>" * 100, "text/xml")).body == b"<rss/>" * 100
 
 
-def test_credentials_are_sent_and_never_shown(web: WebServer, fetcher: RequestsFetcher) -> None:
+def test_credentials_are_sent_and_never_shown(
+    web: WebServer, fetcher: RequestsFetcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
     web.fail("/private", 404)
     url = web.url("/private?token=s3cret&n=1").replace("//", "//me:pa55@")
     with pytest.raises(Permanent) as caught:
@@ -145,12 +153,11 @@ def test_credentials_are_sent_and_never_shown(web: WebServer, fetcher: RequestsF
     assert "n=1" in str(caught.value)
     for secret in ("s3cret", "pa55", "me:"):
         assert secret not in str(caught.value)
+        assert secret not in caplog.text
     assert caught.value.__cause__ is None
 
 
-def test_proxy_variables_are_ignored(
-    web: WebServer, fetcher: RequestsFetcher, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_proxy_variables_are_ignored(web: WebServer, fetcher: RequestsFetcher, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
@@ -174,7 +181,7 @@ def test_the_body_of_a_redirect_is_not_read(web: WebServer, fetcher: RequestsFet
     web.answer("/a", Reply(b"x" * 100_000, 302, headers={"Location": "/b"}, rate=1000))
     began = time.monotonic()
     assert download(fetcher, web.url("/a")) == b"abc"
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
 
 
 def test_ten_redirects_are_followed_and_eleven_are_not(web: WebServer, fetcher: RequestsFetcher) -> None:
@@ -225,14 +232,14 @@ def test_loopback_in_any_spelling_is_refused(web: WebServer, host: str) -> None:
 
 def test_one_private_answer_of_several_is_enough_to_refuse(web: WebServer) -> None:
     fetcher = RequestsFetcher(policy(resolver=lambda host, port: ["93.184.216.34", "127.0.0.1"]))
-    with pytest.raises(Refused, match="mixed.example is at 127.0.0.1, a loopback address"):
+    with pytest.raises(Refused, match=r"mixed\.example is at 127\.0\.0\.1, a loopback address"):
         fetcher.document(web.url("/", host="mixed.example"))
 
 
 def test_every_hop_is_checked(web: WebServer, fetcher: RequestsFetcher) -> None:
     web.serve("/secret", b"abc")
     web.redirect("/a", web.url("/secret", host="internal.example"))
-    with pytest.raises(Refused, match="internal.example"):
+    with pytest.raises(Refused, match=r"internal\.example"):
         download(fetcher, web.url("/a", host="cdn.example.com"))
     assert web.hits("/a") == 1
     assert web.hits("/secret") == 0
@@ -253,10 +260,38 @@ def test_a_second_address_is_tried(web: WebServer) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    """10.1.2.3 172.16.0.1 192.168.1.1 127.0.0.1 169.254.169.254 100.64.0.1 100.100.100.200 0.0.0.0 224.0.0.1 240.0.0.1
-    255.255.255.255 192.0.0.192 198.18.0.1 168.63.129.16 ::1 :: fe80::1%eth0 fd00:ec2::254 ff02::1 fec0::1 2001:db8::1
-    ::ffff:10.0.0.1 ::ffff:169.254.169.254 2002:7f00:1:: 2002:a9fe:a9fe:: 64:ff9b::7f00:1 64:ff9b:1::808:808
-    ::127.0.0.1 2001:0:7f00:1::1 junk""".split(),
+    [
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "127.0.0.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "100.100.100.200",
+        "0.0.0.0",
+        "224.0.0.1",
+        "240.0.0.1",
+        "255.255.255.255",
+        "192.0.0.192",
+        "198.18.0.1",
+        "168.63.129.16",
+        "::1",
+        "::",
+        "fe80::1%eth0",
+        "fd00:ec2::254",
+        "ff02::1",
+        "fec0::1",
+        "2001:db8::1",
+        "::ffff:10.0.0.1",
+        "::ffff:169.254.169.254",
+        "2002:7f00:1::",
+        "2002:a9fe:a9fe::",
+        "64:ff9b::7f00:1",
+        "64:ff9b:1::808:808",
+        "::127.0.0.1",
+        "2001:0:7f00:1::1",
+        "junk",
+    ],
 )
 def test_addresses_that_are_not_public(address: str) -> None:
     assert forbidden(address)
@@ -353,10 +388,8 @@ def test_an_empty_body(web: WebServer, fetcher: RequestsFetcher, chunked: bool) 
 
 def test_a_short_body_names_both_numbers(web: WebServer, fetcher: RequestsFetcher) -> None:
     url = web.answer("/a.mp3", Reply(b"x" * 600, declared=1000), Reply(b"x" * 1000))
-    received = b""
-    with pytest.raises(Transient, match="ended after 600 of 1000 bytes"), fetcher.audio(url) as body:
-        for piece in body.chunks:
-            received += piece
+    with pytest.raises(Transient, match="ended after 600 of 1000 bytes"):
+        download(fetcher, url)
     assert download(fetcher, url) == b"x" * 1000
 
 
@@ -416,7 +449,7 @@ def test_a_dripping_body_ends_at_the_total_time(web: WebServer, reply: Reply) ->
     began = time.monotonic()
     with pytest.raises(Transient, match=r"not done after 0\.5 s"):
         download(fetcher, url)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
 
 
 def test_a_dripping_header_ends_at_the_total_time(web: WebServer) -> None:
@@ -425,14 +458,14 @@ def test_a_dripping_header_ends_at_the_total_time(web: WebServer) -> None:
     began = time.monotonic()
     with pytest.raises(Transient, match=r"not done after 0\.5 s"):
         download(fetcher, url)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
 
 
 def test_a_closed_port_and_an_unknown_name_may_pass(web: WebServer) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with pytest.raises(Transient, match="no connection: .*refused") as caught:
+    with pytest.raises(Transient, match=r"no connection: .*refused") as caught:
         RequestsFetcher(policy()).document(f"http://127.0.0.1:{port}/feed?auth=s3cret")
     assert "s3cret" not in str(caught.value)
 

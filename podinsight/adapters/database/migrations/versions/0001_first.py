@@ -37,7 +37,6 @@ def upgrade() -> None:
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_feeds")),
         sa.UniqueConstraint("slug", name=op.f("uq_feeds_slug")),
-        sa.UniqueConstraint("url", name=op.f("uq_feeds_url")),
     )
     op.create_index(op.f("ix_feeds_next_poll_at"), "feeds", ["next_poll_at"], unique=False)
     op.create_table(

@@ -1,0 +1,229 @@
+"""Chunks, the join and starting over (DESIGN.md, idea 4)."""
+
+from itertools import permutations
+
+import pytest
+
+from podinsight.domain.work import Lease, State
+from podinsight.errors import LeaseLost
+from podinsight.ports import Reconciled, StageCount
+from podinsight.topology import STAGES
+from tests.support.rows import FILES, LEASE_SECONDS, PARAMS, Rows, audio, snapshot
+
+
+def is_join(lease: Lease | None) -> bool:
+    return lease is not None and lease.span is not None and lease.span.is_join
+
+
+def commit(rows: Rows, lease: Lease) -> Lease | None:
+    assert lease.span is not None
+    return rows.work.commit_chunk(lease, f"part-{lease.span.n}", 1.0, LEASE_SECONDS)
+
+
+def chunk_leases(rows: Rows, episode_id: str, count: int) -> list[Lease]:
+    leases = [rows.claim(episode_id, "transcribe", "g1") for _ in range(count)]
+    assert rows.work.claim("transcribe", episode_id, "g1", 90) is None
+    return leases
+
+
+def test_an_episode_with_audio_waits_at_once(rows: Rows) -> None:
+    fetched, unknown = rows.fetches(2)
+    rows.fetch(fetched)
+    assert rows.work.enqueue_transcribe([fetched, unknown], 9, PARAMS) == 2
+    assert rows.work.enqueue_transcribe([fetched, unknown], 0, PARAMS) == 0
+    assert rows.state(fetched, "transcribe") is State.WAITING
+    assert rows.store.work.states("transcribe", [unknown]) == {unknown: (State.HELD, "waits for its audio")}
+    rows.fetch(unknown)
+    assert rows.state(unknown, "transcribe") is State.WAITING
+    assert len(rows.work.dispatch("chunk", 5)) == 2
+
+
+def test_one_chunk_to_a_transcript(rows: Rows) -> None:
+    (episode_id,) = rows.transcribes(1)
+    lease = rows.claim(episode_id, "transcribe", "g1")
+    assert (lease.kind, lease.params, lease.span and (lease.span.n, lease.span.start, lease.span.end)) == (
+        "chunk",
+        PARAMS,
+        (0, 0.0, None),
+    )
+    join = commit(rows, lease)
+    assert is_join(join)
+    assert join is not None
+    assert (join.worker, join.params, rows.state(episode_id, "transcribe")) == ("g1", PARAMS, State.RUNNING)
+    assert rows.store.work.parts(episode_id) == ["part-0"]
+    rows.work.commit_transcript(join, FILES)
+    assert rows.store.work.states("transcribe", [episode_id]) == {episode_id: (State.RUNNING, "publishing")}
+    (projection,) = rows.store.work.unprojected(5)
+    assert (projection.stage, projection.copies) == ("transcribe", FILES.files)
+    assert projection.scratch == (projection.episode.attempts("transcribe"), projection.episode.parts)
+    rows.work.projected(projection)
+    episode = rows.store.catalogue.episode(episode_id)
+    assert episode == projection.episode
+    assert (episode.transcript_key, episode.model) == (FILES.transcript_key, FILES.model)
+    assert rows.state(episode_id, "transcribe") is State.DONE
+    assert rows.store.work.unprojected(5) == []
+    with pytest.raises(LeaseLost):
+        rows.work.commit_transcript(join, FILES)
+
+
+def test_chunks_committed_in_any_order_make_one_join(rows: Rows) -> None:
+    orders = list(permutations(range(3)))
+    for episode_id, order in zip(rows.transcribes(len(orders), chunks=3), orders, strict=True):
+        leases = chunk_leases(rows, episode_id, 3)
+        assert [lease.span and lease.span.n for lease in leases] == [0, 1, 2]
+        joins = [commit(rows, leases[n]) for n in order]
+        assert [is_join(join) for join in joins] == [False, False, True]
+        assert rows.store.work.parts(episode_id) == ["part-0", "part-1", "part-2"]
+        assert joins[-1] is not None
+        rows.work.commit_transcript(joins[-1], FILES)
+    assert len(rows.store.work.unprojected(10, "transcribe")) == len(orders)
+
+
+def test_a_join_outlives_its_worker(rows: Rows) -> None:
+    (episode_id,) = rows.transcribes(1, chunks=2)
+    rows.worker("g2", "gpu", 1)
+    first, last = chunk_leases(rows, episode_id, 2)
+    commit(rows, last)
+    lost = commit(rows, first)
+    assert lost is not None
+    assert rows.work.expire_worker("g1") == 1
+    assert [ticket.episode_id for ticket in rows.work.dispatch("chunk", 1)] == [episode_id]
+    join = rows.claim(episode_id, "transcribe", "g2")
+    assert is_join(join)
+    assert join.losses == 1
+    before = snapshot(rows.store)
+    with pytest.raises(LeaseLost):
+        rows.work.commit_transcript(lost, FILES)
+    assert snapshot(rows.store) == before
+    rows.work.hand_back(join)
+    rows.work.commit_transcript(rows.claim(episode_id, "transcribe", "g2"), FILES)
+    assert rows.work.claim("transcribe", episode_id, "g2", 90) is None
+    assert len(rows.store.work.unprojected(10, "transcribe")) == 1
+
+
+def test_a_lost_chunk_cannot_be_committed_twice(rows: Rows) -> None:
+    (episode_id,) = rows.transcribes(1, chunks=2)
+    first, _second = chunk_leases(rows, episode_id, 2)
+    rows.expire()
+    again = rows.claim(episode_id, "transcribe", "g1")
+    assert again.unit_id == first.unit_id
+    before = snapshot(rows.store)
+    with pytest.raises(LeaseLost):
+        commit(rows, first)
+    assert snapshot(rows.store) == before
+    assert commit(rows, again) is None
+
+
+def test_a_committed_chunk_resets_the_losses_of_its_episode(rows: Rows) -> None:
+    (episode_id,) = rows.transcribes(1, chunks=3)
+    allowed = STAGES["transcribe"].max_losses
+    for _ in range(allowed):
+        rows.claim(episode_id, "transcribe", "g1"), rows.claim(episode_id, "transcribe", "g1")
+        assert rows.work.expire_worker("g1") == 2
+    first = rows.claim(episode_id, "transcribe", "g1")
+    assert first.losses == allowed
+    commit(rows, first)
+    second = rows.claim(episode_id, "transcribe", "g1")
+    assert second.losses == 0
+    rows.clock.advance(LEASE_SECONDS)
+    assert rows.work.reconcile(60) == Reconciled(expired=1)
+
+
+def test_a_chunk_past_its_losses_sets_the_episode_aside(rows: Rows) -> None:
+    (episode_id,) = rows.transcribes(1, chunks=2)
+    for turn in range(STAGES["transcribe"].max_losses + 1):
+        rows.claim(episode_id, "transcribe", "g1")
+        rows.clock.advance(LEASE_SECONDS)
+        assert rows.work.reconcile(60).set_aside == int(turn == STAGES["transcribe"].max_losses)
+    state, reason = rows.store.work.states("transcribe", [episode_id])[episode_id]
+    assert (state, "set aside" in reason) == (State.FAILED, True)
+
+
+def test_one_failed_chunk_fails_its_episode_and_alone_starts_over(rows: Rows) -> None:
+    (episode_id,) = rows.transcribes(1, chunks=3)
+    first, second, third = chunk_leases(rows, episode_id, 3)
+    rows.work.end(first, State.FAILED, "out of memory")
+    assert commit(rows, second) is None
+    assert rows.store.work.states("transcribe", [episode_id]) == {episode_id: (State.FAILED, "out of memory")}
+    (view,) = rows.store.work.views(State.FAILED, 5)
+    assert (view.attempts, view.reason) == (1, "out of memory")
+    assert rows.work.retry_failed("transcribe", None) == 1
+    assert rows.store.work.states("transcribe", [episode_id]) == {episode_id: (State.RUNNING, "")}
+    assert commit(rows, third) is None
+    again = rows.claim(episode_id, "transcribe", "g1")
+    assert (again.unit_id, again.attempts, again.losses) == (first.unit_id, 0, 0)
+    assert is_join(commit(rows, again))
+
+
+def test_a_delayed_chunk_delays_its_episode(rows: Rows) -> None:
+    (episode_id,) = rows.transcribes(1)
+    rows.work.delay(rows.claim(episode_id, "transcribe", "g1"), "model is loading", 5)
+    assert rows.store.work.states("transcribe", [episode_id]) == {episode_id: (State.DELAYED, "model is loading")}
+    rows.clock.advance(5)
+    assert rows.work.reconcile(60) == Reconciled(due=1)
+    assert rows.claim(episode_id, "transcribe", "g1").attempts == 1
+
+
+def test_views_show_an_episode_once_whatever_its_chunks(rows: Rows) -> None:
+    ids = rows.transcribes(3, chunks=4)
+    for episode_id in ids:
+        chunk_leases(rows, episode_id, 4)
+        rows.clock.advance(1)
+    views = rows.store.work.views(State.RUNNING, 2)
+    assert [(view.episode_id, view.stage, view.worker) for view in views] == [(each, "transcribe", "g1") for each in ids[:2]]
+
+
+def test_a_retried_fetch_takes_along_what_failed_with_it(rows: Rows) -> None:
+    (episode_id,) = rows.fetches(1, transcribe=True)
+    rows.worker()
+    rows.work.delay(rows.claim(episode_id), "503", 1)
+    rows.expire()
+    rows.work.end(rows.claim(episode_id), State.FAILED, "404")
+    assert rows.work.retry_failed("transcribe", None) == 0
+    assert rows.state(episode_id, "transcribe") is State.FAILED
+    assert rows.work.retry_failed("fetch", None) == 1
+    assert rows.state(episode_id, "transcribe") is State.HELD
+    lease = rows.claim(episode_id)
+    assert (lease.attempts, lease.losses) == (0, 0)
+    rows.work.commit_fetch(lease, audio(), 1.0)
+    rows.project("fetch", episode_id)
+    assert rows.state(episode_id, "transcribe") is State.WAITING
+
+
+@pytest.mark.parametrize("transcribe_first", [False, True])
+def test_everything_failed_starts_over(rows: Rows, transcribe_first: bool) -> None:
+    ids = rows.episodes(4)
+    if transcribe_first:
+        rows.work.enqueue_transcribe(ids, 5, PARAMS)
+    rows.work.enqueue_fetch(ids, 5, PARAMS)
+    rows.worker()
+    for episode_id in ids[:3]:
+        rows.work.end(rows.claim(episode_id), State.REFUSED, "private address")
+    assert rows.work.retry_failed(None, None) == 6
+    assert rows.work.retry_failed(None, None) == 0
+    assert rows.store.work.counts() == [
+        StageCount("fetch", State.WAITING, 4),
+        StageCount("transcribe", State.HELD, 4),
+    ]
+
+
+def test_failed_rows_start_over_by_stage_and_host(rows: Rows) -> None:
+    here, there = rows.fetches(2, "a.megaphone.fm"), rows.fetches(2, "there.test", priority=0)
+    (spoken,) = rows.transcribes(1)
+    for episode_id in (*here, *there):
+        rows.work.end(rows.claim(episode_id), State.FAILED, "404")
+    rows.work.end(rows.claim(spoken, "transcribe", "g1"), State.FAILED, "no speech")
+    assert rows.work.retry_failed("fetch", "traffic.megaphone.fm:443") == 2
+    assert [rows.state(each) for each in (*here, *there)] == [State.WAITING] * 2 + [State.FAILED] * 2
+    assert rows.work.retry_failed("transcribe", "there.test") == 0
+    assert rows.work.retry_failed("transcribe", "cdn.test") == 1
+    assert rows.claim(spoken, "transcribe", "g1").attempts == 0
+    assert rows.work.retry_failed("fetch", None) == 2
+    assert rows.work.retry_failed(None, None) == 0
+
+
+def test_two_episodes_are_transcribed_and_counted(rows: Rows) -> None:
+    for episode_id in rows.transcribes(2, chunks=2):
+        rows.transcribe(episode_id)
+    assert rows.store.work.counts() == [StageCount("fetch", State.DONE, 2), StageCount("transcribe", State.DONE, 2)]
+    assert rows.store.work.in_flight("chunk") == 0

@@ -1,0 +1,155 @@
+"""The stack as people use it: celery call, Flower, up twice, a port in use, old state."""
+
+import json
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from podinsight.domain.work import State
+from podinsight.topology import TASKS
+from tests.support.stack import Stack, running_stack, wait_for
+from tests.support.webserver import WebServer
+
+ROOT = Path(__file__).parents[2]
+MP3 = (ROOT / "samples" / "episode-1.mp3").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    # Flower shows what its operator may see only with its own API opened; on loopback that is for this test alone.
+    with running_stack(tmp_path_factory.mktemp("state"), FLOWER_UNAUTHENTICATED_API="true") as running:
+        yield running
+
+
+def run(stack: Stack, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
+    environ = stack.environ | more
+    return subprocess.run(
+        command, env=environ, cwd=ROOT, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
+    )
+
+
+def podrun(stack: Stack, *words: str) -> subprocess.CompletedProcess[str]:
+    return run(stack, sys.executable, "-m", "podinsight.cli.main", *words)
+
+
+@pytest.mark.parametrize("with_app_option", [True, False])
+def test_celery_call_fetches_an_audio_url(stack: Stack, with_app_option: bool) -> None:
+    with WebServer() as web:
+        url = web.serve(f"/{with_app_option}.mp3", MP3, mime="audio/mpeg") or web.url(f"/{with_app_option}.mp3")
+        celery = [sys.executable, "-m", "celery"]
+        words = ["call", "fetch_episode", "--args", json.dumps([url])]
+        if with_app_option:
+            done = run(stack, *celery, "-A", "workers", *words)
+        else:
+            done = run(stack, *celery, *words, APP="workers")
+        assert done.returncode == 0, done.stderr
+
+        def fetched() -> bool:
+            return any(
+                episode.url == url and episode.audio_key and episode.feed_slug == "direct"
+                for episode in stack.store.catalogue.first_episodes(None)
+            )
+
+        wait_for(fetched, 20, f"{url} is fetched")
+        assert web.hits(f"/{with_app_option}.mp3") == 1
+        again = run(stack, *celery, "-A", "workers", *words)
+        assert again.returncode == 0
+        wait_for(lambda: "nothing to claim" in (stack.settings.state_dir / "logs" / "fetch.log").read_text(), 20, "told")
+        assert web.hits(f"/{with_app_option}.mp3") == 1
+
+
+def test_flower_shows_workers_queues_and_tasks_by_their_plain_names(stack: Stack) -> None:
+    def flower(path: str) -> dict[str, dict[str, object]]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{stack.settings.flower_port}{path}", timeout=10) as answer:
+            found: dict[str, dict[str, object]] = json.load(answer)
+            return found
+
+    def all_there() -> bool:
+        workers = flower("/api/workers?refresh=1")
+        queues = {
+            queue["name"]
+            for worker in workers.values()
+            for queue in worker.get("active_queues", [])  # type: ignore[attr-defined]
+        }
+        return len(workers) == 3 and queues == {"fetch", "gpu", "light"}
+
+    wait_for(all_there, 30, "three workers, each on its queue")
+    wait_for(
+        lambda: {"reconcile", "dispatch"} <= {str(task["name"]) for task in flower("/api/tasks").values()},
+        30,
+        "beat's tasks",
+    )
+    assert {str(task["name"]) for task in flower("/api/tasks").values()} <= set(TASKS)
+
+
+def test_beat_polls_a_feed_that_is_due(stack: Stack) -> None:
+    assert {"dispatch", "reconcile"} <= set(stack.store.control.ticks())
+
+
+def test_a_second_up_harms_nothing(stack: Stack) -> None:
+    before = {role: stack.pids(role) for role in ("broker", "fetch", "gpu", "light", "beat")}
+    done = podrun(stack, "up")
+    assert done.returncode == 0, done.stderr
+    assert "already running" in done.stdout + done.stderr
+    assert {role: stack.pids(role) for role in before} == before
+
+
+def test_a_port_in_use_is_named_and_nothing_is_started(stack: Stack, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = run(
+            stack,
+            *(sys.executable, "-m", "podinsight.cli.main", "up"),
+            PODINSIGHT_STATE_DIR=str(tmp_path / "other"),
+            PODINSIGHT_BROKER_PORT=port,
+        )
+    assert done.returncode == 3
+    assert port in done.stderr
+    assert "PODINSIGHT_BROKER_PORT" in done.stderr
+
+
+def test_health_names_every_part(stack: Stack) -> None:
+    done = podrun(stack, "health")
+    assert done.returncode == 0, done.stdout
+    for part in ("supervisor", "broker", "database", "fetch", "gpu", "light", "beat", "flower"):
+        assert part in done.stdout.lower()
+
+
+def test_fetch_and_transcribe_by_podrun_and_status_afterwards(stack: Stack) -> None:
+    with WebServer() as web:
+        from tests.support.feeds import rss
+
+        web.serve("/one.mp3", MP3, mime="audio/mpeg")
+        web.serve("/feed.xml", rss("By hand", [("one", web.url("/one.mp3"))]), mime="application/rss+xml")
+        assert podrun(stack, "feeds", "add", web.url("/feed.xml")).returncode == 0
+        fetched = podrun(stack, "fetch", "--feed", "by-hand")
+        assert fetched.returncode == 0, fetched.stderr
+        transcribed = podrun(stack, "transcribe", "--feed", "by-hand")
+        assert transcribed.returncode == 0, transcribed.stderr
+        (feed,) = [feed for feed in stack.store.catalogue.feeds() if feed.slug == "by-hand"]
+        (episode,) = stack.store.catalogue.first_episodes(None, feed.id)
+        assert stack.states("transcribe", [episode.id]) == [State.DONE]
+        shown = podrun(stack, "show", episode.id)
+        assert "podcast" in shown.stdout.lower()
+        assert podrun(stack, "fetch", "--feed", "by-hand").returncode == 0
+        assert web.hits("/one.mp3") == 1
+
+
+def test_a_worker_that_is_started_wrongly_says_why(stack: Stack) -> None:
+    celery = [sys.executable, "-m", "celery", "-A", "workers", "worker"]
+    for words, said in (
+        (["-Q", "gpu", "-P", "threads", "-c", "1"], "-P prefork"),
+        (["-Q", "gpu", "-P", "prefork", "-c", "2"], "-c 1"),
+        (["-Q", "fetch,gpu", "-P", "threads"], "exactly one"),
+        (["-Q", "typo", "-P", "threads"], "typo"),
+    ):
+        done = run(stack, *celery, *words)
+        assert done.returncode != 0
+        assert said in done.stdout + done.stderr, (words, done.stdout[-300:], done.stderr[-300:])

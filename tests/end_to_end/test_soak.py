@@ -1,0 +1,100 @@
+"""`make soak`: a hundred random kills with production values. What it prints goes into the change's note."""
+
+import os
+import random
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import redis
+
+from podinsight.domain.work import State
+from tests.support.feeds import rss
+from tests.support.stack import QUICK, Stack, running_stack
+from tests.support.webserver import WebServer
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+NAMES = ("episode-1.mp3", "episode-2.mp3", "episode-3.m4a")
+ROLES = ("fetch", "gpu", "gpu", "light", "beat", "supervisor", "keeper", "broker", "flower", "FLUSHALL")
+KILLS = int(os.environ.get("SOAK_KILLS", "100"))
+EPISODES = int(os.environ.get("SOAK_EPISODES", "240"))
+
+
+def serve_episodes(web: WebServer, count: int, feed: str) -> str:
+    """A feed of `count` items made of the samples in turn; the GUID says which sample it is."""
+    items = []
+    for index in range(count):
+        name = NAMES[index % 3]
+        path = f"/{feed}/{index}-{name}"
+        mime = "audio/mp4" if name.endswith("m4a") else "audio/mpeg"
+        web.serve(path, (SAMPLES / name).read_bytes(), mime=mime, rate=150_000)
+        items.append((f"{index}-{name}", web.url(path)))
+    web.serve(f"/{feed}.xml", rss(feed, items), mime="application/rss+xml")
+    return web.url(f"/{feed}.xml")
+
+
+def results(stack: Stack, ids: list[str]) -> dict[str, set[tuple[str, ...]]]:
+    """Sample name → the distinct (audio, segments, text, captions) that its episodes ended with."""
+    found: dict[str, set[tuple[str, ...]]] = {}
+    digests = stack.digests()
+    for episode in stack.store.catalogue.episodes(ids):
+        keys = [str(episode.audio_key), f"{episode.stage}/segments/segments.json"]
+        keys += [f"{episode.stage}/transcripts/transcript.{kind}" for kind in ("vtt", "srt")]
+        found.setdefault(episode.guid.split("-", 1)[1], set()).add(tuple(digests[key] for key in keys))
+    return found
+
+
+def strike(stack: Stack, role: str) -> bool:
+    """Kills every process of a role, or empties the broker; False when there was nothing to hit just now."""
+    if role == "FLUSHALL":
+        try:
+            redis.Redis.from_url(stack.settings.redis_url, socket_timeout=2).flushall()
+        except redis.RedisError:
+            return False
+        return True
+    hit = False
+    for pid in stack.pids(role):
+        try:
+            os.kill(pid, signal.SIGKILL)
+            hit = True
+        except ProcessLookupError:
+            continue
+    return hit
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(5400)
+def test_a_hundred_random_kills_lose_and_double_nothing(tmp_path: Path) -> None:
+    seed = int(os.environ.get("SOAK_SEED", str(random.randrange(10**6))))
+    dice = random.Random(seed)
+    production = dict.fromkeys(QUICK, "")
+    struck: Counter[str] = Counter()
+    with WebServer() as web:
+        with running_stack(tmp_path / "calm") as calm:
+            ids = calm.add_feed(serve_episodes(web, 3, "calm"))
+            calm.start(ids)
+            calm.wait_ended("transcribe", ids, 120)
+            expected = results(calm, ids)
+        with running_stack(tmp_path / "soak", **production) as stack:
+            assert stack.settings.lease_seconds == 90
+            ids = stack.add_feed(serve_episodes(web, EPISODES, "soak"))
+            stack.start(ids)
+            started = time.monotonic()
+            while struck.total() < KILLS:
+                time.sleep(dice.uniform(0.5, 3.0))
+                role = dice.choice(ROLES)
+                struck[role] += strike(stack, role)
+            left = sum(state is not State.DONE for state in stack.states("transcribe", ids))
+            print(f"\nseed {seed}: {struck.total()} strikes in {time.monotonic() - started:.0f} s: {dict(struck)}; ", end="")
+            print(f"{left} of {EPISODES} episodes still to do")
+            stack.wait_ended("transcribe", ids, 3600)
+            took = time.monotonic() - started
+            states = Counter(stack.states("transcribe", ids))
+            losses = sum(view.losses for view in stack.store.work.views(State.DONE, EPISODES * 2))
+            print(f"ended after {took:.0f} s: {dict(states)}, losses left on rows {losses}")
+            assert states == {State.DONE: EPISODES}
+            assert set(stack.commits().values()) == {1}
+            assert len(stack.commits()) == EPISODES * 3
+            assert results(stack, ids) == expected

@@ -1,0 +1,63 @@
+"""Small audio files for tests, made with PyAV itself."""
+
+import array
+import math
+import tempfile
+from pathlib import Path
+
+import av
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+
+CODECS = {
+    "mp3": "libmp3lame",
+    "ipod": "aac",
+    "mp4": "aac",
+    "adts": "aac",
+    "ogg": "flac",
+    "opus": "libopus",
+    "flac": "flac",
+    "wav": "pcm_s16le",
+}
+RATE = 48_000
+
+
+def tone(container: str, seconds: float, options: dict[str, str] | None = None, cover: bool = False) -> bytes:
+    """A sine tone in a container by FFmpeg's name, a key of CODECS: `ipod` and `mp4` are M4A, `adts` is AAC.
+
+    cover: with a still picture as a second stream, as podcasts have it.
+    """
+    # A file with a name: the index of an M4A can only be moved to the front of something that opens twice.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "tone")
+        _write(path, container, seconds, options or {}, cover)
+        return path.read_bytes()
+
+
+def _write(path: Path, container: str, seconds: float, options: dict[str, str], cover: bool) -> None:
+    with av.open(str(path), "w", format=container, options=options) as out:
+        stream = out.add_stream(CODECS[container], rate=RATE, layout="mono")
+        assert isinstance(stream, AudioStream)
+        picture = out.add_stream("mjpeg", rate=1) if cover else None
+        if picture:
+            picture.width = picture.height = 64
+            picture.pix_fmt = "yuvj420p"
+        resampler = AudioResampler(stream.format, "mono", RATE, stream.frame_size or 1024)
+        for frame in [*resampler.resample(_sine(seconds)), *resampler.resample(None)]:
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+        if picture:
+            still = av.VideoFrame(64, 64, "yuvj420p")
+            still.pts = 0
+            out.mux(picture.encode(still))
+            out.mux(picture.encode(None))
+
+
+def _sine(seconds: float) -> av.AudioFrame:
+    count = int(seconds * RATE)
+    samples = array.array("h", (int(8000 * math.sin(n * 2 * math.pi * 440 / RATE)) for n in range(count)))
+    frame = av.AudioFrame("s16", "mono", count, align=1)
+    frame.planes[0].update(samples.tobytes())
+    frame.sample_rate = RATE
+    frame.pts = 0
+    return frame

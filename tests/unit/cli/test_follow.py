@@ -1,0 +1,65 @@
+"""Following: what ended since the last look, what holds things up, and when to give up."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from podinsight.adapters.database import SqlStore, open_store
+from podinsight.cli.follow import Follower, Times
+from podinsight.domain.control import Control, Mode
+from podinsight.domain.feed import FeedItem
+from podinsight.domain.identity import HostLimits
+from podinsight.domain.work import State
+from podinsight.errors import Unavailable
+from tests.support.clock import ManualClock
+
+
+@pytest.fixture
+def store() -> Iterator[SqlStore]:
+    opened = open_store("sqlite://", ManualClock(), HostLimits({}, 10), 30.0)
+    yield opened
+    opened.close()
+
+
+def queue_two(store: SqlStore) -> list[str]:
+    episodes = [
+        store.catalogue.add_direct(FeedItem(guid=name, title=name, url=f"http://a.example/{name}.mp3")) for name in "ab"
+    ]
+    ids = [episode.id for episode in episodes]
+    store.work.enqueue_fetch(ids, 5, None)
+    return ids
+
+
+def fail(store: SqlStore, episode_id: str) -> None:
+    lease = store.work.claim("fetch", episode_id, "w", 60.0)
+    assert lease is not None
+    store.work.end(lease, State.FAILED, "gone")
+
+
+def test_each_ending_is_told_once(store: SqlStore) -> None:
+    first, second = queue_two(store)
+    store.workers.register("w", "here", "fetch", 1, 10)
+    todo = [second, first]
+    follower = Follower(store, {"fetch": [first, second]}, Times(0.0), lambda _seconds: fail(store, todo.pop()))
+    looks = list(follower.looks())
+    assert [[ending.episode.id for ending in look.endings] for look in looks] == [[], [first], [second]]
+    assert [look.counts["fetch"][State.WAITING] for look in looks] == [2, 1, 0]
+    assert [look.counts["fetch"][State.FAILED] for look in looks] == [0, 1, 2]
+    assert looks[1].endings[0].reason == "gone"
+
+
+def test_gives_up_without_workers(store: SqlStore) -> None:
+    ids = queue_two(store)
+    follower = Follower(store, {"fetch": ids}, Times(0.0, 0.0, 0.05), lambda _seconds: None)
+    notices = (look.notice for look in follower.looks())
+    assert next(notices) == "no fetch worker is up"
+    with pytest.raises(Unavailable, match="no fetch worker"):
+        list(notices)
+
+
+def test_says_who_paused_it(store: SqlStore) -> None:
+    ids = queue_two(store)
+    store.workers.register("w", "here", "fetch", 1, 10)
+    store.control.write(Control(Mode.PAUSED, by="ada", why="maintenance"))
+    look = next(Follower(store, {"fetch": ids}, Times(0.0, 0.0)).looks())
+    assert look.notice == "paused by ada: maintenance; `podrun resume` goes on"

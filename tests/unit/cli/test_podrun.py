@@ -1,0 +1,172 @@
+"""Exit codes, errors and what every command has in common."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from podinsight.cli.main import cli
+from podinsight.domain.control import Mode
+from podinsight.supervisor.commands import PROJECT_ROOT
+from tests.unit.cli.desk import Desk
+
+
+def podrun(*words: str) -> tuple[int, str, str]:
+    """`podrun WORDS` with the settings of the environment: exit code, stdout, stderr."""
+    result = CliRunner().invoke(cli, list(words), prog_name="podrun")
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_help_lists_commands_and_exit_codes() -> None:
+    code, said, _ = podrun("--help")
+    assert code == 0
+    for word in ("demo", "up", "down", "restart", "health", "logs", "feeds", "fetch", "transcribe", "retry", "status"):
+        assert f"\n  {word} " in said
+    for word in ("show", "models", "settings", "pause", "halt", "resume"):
+        assert f"\n  {word} " in said
+    lines = said.partition("Exit codes:")[2].split("\n")
+    assert [line.split()[0] for line in lines if line.strip()] == ["0", "1", "2", "3", "130"]
+
+
+@pytest.mark.parametrize("command", sorted(cli.commands))
+def test_every_command_has_help(command: str) -> None:
+    code, said, _ = podrun(command, "--help")
+    assert code == 0
+    assert said.startswith(f"Usage: podrun {command}")
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("nonsense",), "nonsense"),
+        (("status", "--nonsense"), "--nonsense"),
+        (("fetch", "--limit", "many"), "many"),
+        (("fetch", "--limit", "0"), "0"),
+        (("fetch", "--priority", "urgent"), "urgent"),
+        (("fetch", "--model", "base"), "--transcribe"),
+        (("fetch", "--limit", "3", "abc"), "--limit"),
+        (("transcribe", "--language", "english"), "english"),
+        (("feeds", "add"), "URL"),
+        (("pause", "--by", "me"), "--why"),
+        (("retry",), "--failed"),
+        (("show", "nobody"), "nobody"),
+        (("fetch", "nobody"), "nobody"),
+        (("fetch", "--feed", "nobody"), "nobody"),
+        (("fetch", "ftp://a.example/x.mp3"), "http"),
+        (("logs", "nobody"), "nobody"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_2(state: Path, words: tuple[str, ...], hint: str) -> None:
+    code, said, complained = podrun(*words)
+    assert code == 2
+    assert said == ""
+    assert complained.startswith("podrun: ")
+    assert hint in complained
+    assert complained.count("\n") == 1
+
+
+def test_an_unknown_setting_is_exit_2(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODINSIGHT_FETCH_SLOT", "3")
+    monkeypatch.setenv("PODINSIGHT_BROKER_PORT", "many")
+    code, _, complained = podrun("status")
+    assert code == 2
+    assert [line.split()[:2] for line in complained.splitlines()] == [
+        ["podrun:", "PODINSIGHT_FETCH_SLOT"],
+        ["podrun:", "PODINSIGHT_BROKER_PORT"],
+    ]
+
+
+def test_an_unreachable_database_is_exit_3(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODINSIGHT_DATABASE_URL", "postgresql://nobody:secret@127.0.0.1:1/none")
+    code, _, complained = podrun("status")
+    assert code == 3
+    assert "secret" not in complained
+    assert "Traceback" not in complained
+
+
+def test_a_state_folder_that_cannot_be_made_is_one_line(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state.parent.mkdir(exist_ok=True)
+    (state.parent / "file").write_text("")
+    monkeypatch.setenv("PODINSIGHT_STATE_DIR", str(state.parent / "file" / "state"))
+    code, _, complained = podrun("status")
+    assert code in (1, 3)
+    assert complained.startswith("podrun: ")
+    assert complained.count("\n") == 1
+
+
+def test_settings_mask_secrets(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODINSIGHT_REDIS_URL", "redis://:hush@127.0.0.1:6379/0")
+    monkeypatch.setenv("PODINSIGHT_LLM_API_KEY", "sk-hush")
+    for words in (("settings",), ("settings", "--json")):
+        code, said, _ = podrun(*words)
+        assert code == 0
+        assert "hush" not in said
+    rows = {row["name"]: row for row in json.loads(podrun("settings", "--json")[1])["settings"]}
+    assert rows["state_dir"]["value"] == str(state)
+    assert rows["state_dir"]["source"] == "environment PODINSIGHT_STATE_DIR"
+    assert rows["redis_url"]["value"] == "redis://:****@127.0.0.1:6379/0"
+    assert rows["model"] == {
+        "name": "model",
+        "value": "base",
+        "source": "default",
+        "description": "Whisper model of new transcriptions.",
+    }
+
+
+def test_pause_halt_and_resume(desk: Desk) -> None:
+    desk.store.control.write(desk.store.control.read())
+    assert desk.run("pause", "--by", "ada", "--why", "maintenance").exit_code == 0
+    control = desk.store.control.read()
+    assert (control.mode, control.by, control.why) == (Mode.PAUSED, "ada", "maintenance")
+    assert desk.json("halt", "--by", "bob", "--why", "worse")["mode"] == "halted"
+    said = desk.run("status").stdout
+    assert "halted by bob" in said
+    assert "worse" in said
+    assert desk.run("resume", "--by", "ada", "--why", "done").exit_code == 0
+    assert desk.store.control.read().mode is Mode.RUNNING
+    assert "halted" not in desk.run("status").stdout
+
+
+def test_health_and_logs_say_that_nothing_runs(state: Path, free_ports: None) -> None:
+    code, said, _ = podrun("health", "--json")
+    assert code == 3
+    checks = {check["name"]: check["ok"] for check in json.loads(said)["checks"]}
+    assert checks["supervisor"] is False
+    assert checks["database"] is True
+    assert podrun("health")[0] == 3
+    assert podrun("logs")[0] == 3
+    assert "nothing was running" in podrun("down")[1]
+
+
+def test_logs_show_the_last_lines(state: Path) -> None:
+    folder = state / "logs"
+    folder.mkdir(parents=True)
+    (folder / "beat.log").write_text("".join(f"beat {number}\n" for number in range(30)))
+    (folder / "fetch.log").write_text("fetch says\n")
+    code, said, _ = podrun("logs", "beat", "-n", "2")
+    assert (code, said) == (0, "beat 28\nbeat 29\n")
+    code, said, _ = podrun("logs")
+    assert code == 0
+    assert "==> beat" in said
+    assert "fetch says" in said
+
+
+def test_a_reader_that_leaves_is_no_error(state: Path) -> None:
+    """`podrun settings | head -0`: nothing on stderr, exit code 0."""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "podinsight.cli.main", "settings"],
+            stdout=write,
+            stderr=subprocess.PIPE,
+            cwd=PROJECT_ROOT,
+            check=False,
+        )
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")

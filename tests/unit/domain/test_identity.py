@@ -1,0 +1,288 @@
+"""Identity: hosts, URLs, GUIDs, folder names."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from podinsight.domain.identity import (
+    HostLimits,
+    InvalidUrl,
+    direct_guid,
+    episode_id,
+    feed_id,
+    host_of,
+    normalise_guid,
+    normalise_url,
+    redact_url,
+    safe_name,
+    slug,
+    unique_slug,
+)
+from podinsight.errors import Permanent
+
+LIMITS = HostLimits({"megaphone.fm": 5, "Traffic.Megaphone.FM": 2, "libsyn.com": 3, "bücher.example": 1}, 10)
+HOSTILE = st.text() | st.text(st.sampled_from("./\\:-_ aA%\0\n~$"), max_size=120) | st.text("ab", max_size=200)
+URLS = st.builds(
+    lambda scheme, user, host, port, rest: f"{scheme}://{user}{host}{port}/{rest}",
+    st.sampled_from(["http", "HTTP", "https", "Https"]),
+    st.sampled_from(["", "me@", "me:pa55@"]),
+    st.sampled_from(["Example.COM", "bücher.de", "127.0.0.1", "[::1]", "a.b.c.", "ＦＵＬＬ.example"]),
+    st.sampled_from(["", ":80", ":443", ":8080"]),
+    st.text(),
+)
+
+
+# ------------------------------------------------------------------------------------------------- hosts
+
+
+@pytest.mark.parametrize(
+    ("host", "key", "limit"),
+    [
+        ("megaphone.fm", "megaphone.fm", 5),
+        ("dts.Megaphone.fm", "megaphone.fm", 5),
+        ("dts.megaphone.fm:8443", "megaphone.fm", 5),
+        ("megaphone.fm.", "megaphone.fm", 5),
+        ("traffic.megaphone.fm", "traffic.megaphone.fm", 2),
+        ("x.traffic.megaphone.fm", "traffic.megaphone.fm", 2),
+        ("notmegaphone.fm", "notmegaphone.fm", 10),
+        ("megaphone.fm.evil.example", "megaphone.fm.evil.example", 10),
+        ("fm", "fm", 10),
+        ("127.0.0.1:8000", "127.0.0.1", 10),
+        ("[::1]:8000", "::1", 10),
+        ("::1", "::1", 10),
+        ("www.xn--bcher-kva.example", "xn--bcher-kva.example", 1),
+    ],
+)
+def test_host_limits(host: str, key: str, limit: int) -> None:
+    assert LIMITS.key(host) == key
+    assert LIMITS.limit(key) == limit
+    assert LIMITS.limit(host) == limit
+    assert LIMITS.key(key) == key
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://CDN.Example.com:8443/a", "cdn.example.com"),
+        ("https://me:pw@example.com./a", "example.com"),
+        ("http://bücher.de/", "xn--bcher-kva.de"),
+        ("http://straße.de/", "xn--strae-oqa.de"),
+        ("http://[::FFFF:1.2.3.4]:80/", "::ffff:102:304"),
+    ],
+)
+def test_host_of(url: str, host: str) -> None:
+    assert host_of(url) == host
+
+
+# ------------------------------------------------------------------------------------------------- URLs
+
+
+@pytest.mark.parametrize(
+    ("url", "normal"),
+    [
+        ("HTTPS://Example.COM:443/A?b=C#d", "https://example.com/A?b=C"),
+        (" http://example.com:80 ", "http://example.com/"),
+        ("http://example.com:443/", "http://example.com:443/"),
+        ("http://example.com:/", "http://example.com/"),
+        ("https://Me:Pw@Bücher.de/é", "https://Me:Pw@xn--bcher-kva.de/é"),
+        ("http://[::1]:8080/x", "http://[::1]:8080/x"),
+        ("http://ｅｘａｍｐｌｅ。com/", "http://example.com/"),
+    ],
+)
+def test_normalise_url(url: str, normal: str) -> None:
+    assert normalise_url(url) == normal
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "example.com/feed",
+        "ftp://example.com/",
+        "file:///etc/passwd",
+        "http://",
+        "http:///path",
+        "http://a b/",
+        "http://a:port/",
+        "http://a:99999/",
+        "http://[bad/",
+        "http://℀.example/",
+        "http://good.example\\@evil.example/",
+        "http://a\0b/",
+        "http://me:pa/55@example.com/",
+    ],
+)
+def test_what_is_no_url(url: str) -> None:
+    with pytest.raises(InvalidUrl) as caught:
+        normalise_url(url)
+    assert isinstance(caught.value, Permanent)
+    assert "pa/55" not in str(caught.value)
+
+
+@settings(deadline=None)
+@given(URLS)
+def test_normalise_url_is_idempotent(url: str) -> None:
+    try:
+        normal = normalise_url(url)
+    except InvalidUrl:
+        assume(False)
+    assert normalise_url(normal) == normal
+    assert host_of(normal) == host_of(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://me:pw@example.com/a", "https://example.com/a"),
+        ("https://example.com:8443/a?x=1&token=abc&y=2#frag", "https://example.com:8443/a?x=1&token=***&y=2"),
+        ("https://e.com/?X-Amz-Signature=a&X-Amz-Date=b&Expires=3", "https://e.com/?X-Amz-Signature=***&X-Amz-Date=***&Expires=***"),
+        ("https://e.com/?access_token=a;api-key=b;sig=c;auth=d", "https://e.com/?access_token=***;api-key=***;sig=***;auth=***"),
+        ("https://e.com/?Password=a&key=b&Signature=c&Key-Pair-Id=d&Policy=e", "https://e.com/?Password=***&key=***&Signature=***&Key-Pair-Id=***&Policy=***"),
+        ("https://e.com/?keyword=a&design=b&n=1", "https://e.com/?keyword=a&design=b&n=1"),
+        ("https://me:pa/ss@example.com/", "(an unreadable URL)"),
+        ("http://[bad", "(an unreadable URL)"),
+    ],
+)  # fmt: skip
+def test_redact_url(url: str, shown: str) -> None:
+    assert redact_url(url) == shown
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_redact_url_never_raises(url: str) -> None:
+    redact_url(url)
+
+
+@settings(deadline=None)
+@given(URLS)
+def test_redacting_shows_no_password(url: str) -> None:
+    assert "pa55" not in redact_url(url) or "pa55" in url.partition("@")[2]
+
+
+# ------------------------------------------------------------------------------------------------- GUIDs and ids
+
+
+@pytest.mark.parametrize(
+    ("guid", "normal"),
+    [
+        ("  a \n b ", "a b"),
+        ("http://x.example/1/", "https://x.example/1"),
+        ("HTTPS://x.example/1", "https://x.example/1"),
+        ("Case", "Case"),
+        ("ends/", "ends/"),
+    ],
+)
+def test_normalise_guid(guid: str, normal: str) -> None:
+    assert normalise_guid(guid) == normal
+
+
+@settings(deadline=None)
+@given(st.text() | st.text(st.sampled_from("htps:/ x"), max_size=20).map(lambda rest: f"http://{rest}"))
+def test_normalise_guid_is_idempotent(guid: str) -> None:
+    assert normalise_guid(normalise_guid(guid)) == normalise_guid(guid)
+
+
+def test_ids() -> None:
+    feed = feed_id("https://example.com/feed")
+    assert re.fullmatch("[0-9a-f]{16}", feed)
+    assert feed == feed_id("HTTPS://me:pw@EXAMPLE.com:443/feed#x")
+    assert feed != feed_id("http://example.com/feed")
+    episode = episode_id(feed, "http://x.example/1/")
+    assert re.fullmatch("[0-9a-f]{20}", episode)
+    assert episode == episode_id(feed, " https://x.example/1 ")
+    assert episode != episode_id(feed_id("https://example.com/other"), "http://x.example/1/")
+    assert (
+        direct_guid("http://X.example:80/a") == direct_guid("http://x.example/a") != direct_guid("http://x.example/b")
+    )
+
+
+# ------------------------------------------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize("name", ["a", "podlove-2019-04-02", "Buzzsprout-123", "A.b_c-1", "x" * 80])
+def test_safe_names_are_kept(name: str) -> None:
+    assert safe_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [
+        ("http://x.example/?p=12", r"http-x-example-p-12-[0-9a-f]{8}"),
+        ("../../etc/passwd", r"etc-passwd-[0-9a-f]{8}"),
+        ("a..b", r"a-b-[0-9a-f]{8}"),
+        ("a.", r"a-[0-9a-f]{8}"),
+        ("CON", r"con-[0-9a-f]{8}"),
+        ("nul.txt", r"nul-txt-[0-9a-f]{8}"),
+        ("Café Größe", r"cafe-grosse-[0-9a-f]{8}"),
+        ("Эпизод", r"feed-[0-9a-f]{16}"),
+        ("", r"feed-[0-9a-f]{16}"),
+        ("x" * 81, r"x{63}-[0-9a-f]{16}"),
+    ],
+)
+def test_other_names_become_safe(text: str, pattern: str) -> None:
+    assert re.fullmatch(pattern, safe_name(text))
+
+
+@settings(deadline=None)
+@given(HOSTILE, st.integers(24, 100))
+def test_a_name_never_leaves_its_folder(text: str, limit: int) -> None:
+    name = safe_name(text, limit)
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name)
+    assert 1 <= len(name) <= limit
+    assert not name.endswith(".")
+    folder = Path("/base/folder")
+    assert Path(os.path.normpath(folder / name)).parent == folder
+
+
+@settings(deadline=None)
+@given(HOSTILE)
+def test_safe_name_is_idempotent(text: str) -> None:
+    assert safe_name(safe_name(text)) == safe_name(text)
+
+
+@settings(deadline=None)
+@given(st.lists(HOSTILE, unique=True, max_size=30))
+def test_different_texts_have_different_names(texts: list[str]) -> None:
+    assert len({safe_name(text) for text in texts}) == len(texts)
+
+
+def test_a_limit_without_room_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no room"):
+        safe_name("a", 23)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The Daily", "the-daily"),
+        ("99% Invisible", "99-invisible"),
+        ("Søren's Café — Łódź", "sorens-cafe-lodz"),
+        ("Der Lautsprecher", "der-lautsprecher"),
+        ("1619", "1619"),
+        ("播客", "feed"),
+        ("", "feed"),
+    ],
+)
+def test_slug(text: str, expected: str) -> None:
+    assert slug(text) == expected
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_slug_is_idempotent_and_plain(text: str) -> None:
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug(text))
+    assert slug(slug(text)) == slug(text)
+
+
+def test_unique_slug() -> None:
+    feed = "0123456789abcdef"
+    assert unique_slug("show", set(), feed) == "show"
+    assert unique_slug("show", {"show"}, feed) == "show-012345"
+    assert unique_slug("show", lambda name: name == "show", feed) == "show-012345"
+    assert unique_slug("show", ["show", "show-012345"], feed) == "show-0123456789abcdef"
+    with pytest.raises(ValueError, match="taken"):
+        unique_slug("show", lambda name: True, feed)
