@@ -16,7 +16,7 @@ from podinsight.adapters.obstore_objects import S3Options, open_objects
 from podinsight.adapters.requests_fetcher import FetchPolicy, RequestsFetcher
 from podinsight.adapters.whisper_models import ModelInfo, WhisperOptions, available, fetch, find
 from podinsight.domain.identity import HostLimits
-from podinsight.ports import Clock, Fetcher, FeedParser, JobQueue, MediaProbe, ObjectStore, StatusStore, Transcriber
+from podinsight.ports import Clock, FeedParser, Fetcher, JobQueue, MediaProbe, ObjectStore, StatusStore, Transcriber
 from podinsight.settings import Settings
 
 

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from podinsight.adapters.speech_audio import Window, windows
+from podinsight.adapters.speech_audio import RATE, WINDOW, Window, windows
 from podinsight.adapters.whisper_models import WhisperOptions, find
 from podinsight.domain.transcript import Part, Segment
 from podinsight.errors import ConfigError, Permanent, Transient
@@ -80,6 +80,7 @@ class WhisperTranscriber:
             "model": model,
             "model_sha256": _sha256(weights, weights.stat().st_mtime_ns),
             "decoding": ", ".join(f"{name}={value}" for name, value in sorted(DECODING.items())),
+            "window": f"{WINDOW // RATE} s",
         }
         return tuple(facts.items())
 

@@ -33,6 +33,6 @@ def _command(name: str, mode: Mode, text: str) -> click.Command:
 
 COMMANDS = (
     _command("pause", Mode.PAUSED, "Start nothing new; what runs is finished. Undone by `podrun resume`."),
-    _command("halt", Mode.HALTED, "Start nothing new, the stronger word: for when something is wrong."),
+    _command("halt", Mode.HALTED, "Start nothing new: something is wrong. Undone by `podrun resume`."),
     _command("resume", Mode.RUNNING, "Go on after `podrun pause` or `podrun halt`."),
 )

@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,11 @@ from podinsight.topology import PRIORITIES, STAGES
 
 @click.command()
 def demo() -> int:
-    """Try it: start the stack, fetch and transcribe three sample episodes, show the transcripts, stop the stack.
+    """Try it: transcribe three sample episodes.
 
-    It keeps its state in a folder of its own, so a second run finds the transcripts of the first. Your own settings,
-    database and feeds are not touched.
+    Starts the stack, fetches and transcribes the episodes, shows the transcripts and stops the stack again. It keeps
+    its state in a folder of its own, so a second run finds the transcripts of the first. Your own settings, database
+    and feeds are not touched.
     """
     out = Output()
     folder = demo_setup.demo_dir(os.environ)
@@ -92,12 +93,14 @@ def _stack(out: Output, settings: Settings) -> Iterator[None]:
 
 
 def _tell_stop(out: Output, settings: Settings) -> None:
+    """Stops first and foremost: whoever reads the output may have gone, also with their terminal."""
     with demo_setup.signals(signal.SIG_IGN):
-        out.line()
-        out.title("Stopping")
-        with out.waiting("stopping"):
-            said = _stop(settings)
-        out.line(f"  {said}")
+        with suppress(OSError):
+            out.line()
+            out.title("Stopping")
+        said = _stop(settings)
+        with suppress(OSError):
+            out.line(f"  {said}")
 
 
 def _stop(settings: Settings) -> str:
@@ -172,9 +175,8 @@ def _tell_summary(out: Output, settings: Settings, results: list[Result], fresh:
     out.line()
     out.title("Summary")
     out.line(f"  {count(len(results), 'transcript')}, {fresh} of them made now; {clock(audio)} of audio")
-    out.line(
-        f"  wall time {wall:.1f} s; decoding took {device:.1f} s{_then(fresh)} on {devices or 'nothing'}{_times(audio, device)}"
-    )
+    decoding = f"decoding took {device:.1f} s{_then(fresh)} on {devices or 'nothing'}"
+    out.line(f"  wall time {wall:.1f} s; {decoding}{_times(audio, device)}")
     out.line(
         f"  on a rented GPU it would have cost about ${usd:.5f} "
         f"(${settings.gpu_hour_usd:g} an hour, {settings.gpu_speed:g} × real time); here it cost nothing"

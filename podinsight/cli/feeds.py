@@ -1,5 +1,6 @@
 """podrun feeds."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import click
@@ -9,7 +10,7 @@ from podinsight.cli.console import Output, complain, count, moment, plain
 from podinsight.cli.session import Session, json_option, pass_session
 from podinsight.domain.feed import Feed
 from podinsight.domain.identity import redact_url
-from podinsight.errors import PodinsightError, Unavailable
+from podinsight.errors import Permanent, PodinsightError, Unavailable
 from podinsight.services.poll import poll_feed
 
 
@@ -52,10 +53,11 @@ def add_and_poll(session: Session, url: str) -> Added:
         )
     except BaseException:
         if new:
-            catalogue.remove_feed(feed.id)
+            with suppress(Permanent):  # beat was quicker, and could read it
+                catalogue.remove_feed(feed.id)
         raise
     polled = next(each for each in catalogue.feeds() if each.id == feed.id)
-    return Added(polled, not new, added)
+    return Added(polled, not new, polled.episodes if new else added)
 
 
 @click.group()

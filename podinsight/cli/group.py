@@ -12,7 +12,10 @@ from podinsight.errors import ConfigError, PodinsightError
 
 
 class PodrunGroup(click.Group):
-    """Commands return their exit code, or None for 0."""
+    """Commands return their exit code, or None for 0; they are listed in the order in which one needs them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> int:
         try:

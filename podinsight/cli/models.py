@@ -10,7 +10,7 @@ from podinsight.errors import Permanent
 
 @click.group()
 def models() -> None:
-    """List the Whisper models of this machine, and fetch more."""
+    """List and fetch Whisper models."""
 
 
 @models.command("list")

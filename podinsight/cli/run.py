@@ -77,9 +77,10 @@ def _options(command: Command) -> Command:
 @_options
 @pass_session
 def fetch(session: Session, /, dry_run: bool, no_wait: bool, as_json: bool, **words: Any) -> int | None:
-    """Download episodes: the first N in the order of discovery, or exactly the ids and URLs given.
+    """Download episodes.
 
-    N counts what is there already, so 50, then 200, then 1000 fetches 50, 150 and 800.
+    The first N in the order of discovery, or exactly the ids and URLs given. N counts what is there already, so 50,
+    then 200, then 1000 fetches 50, 150 and 800.
     """
     out = Output(as_json)
     wish = Wish(**words)
@@ -107,9 +108,10 @@ def fetch(session: Session, /, dry_run: bool, no_wait: bool, as_json: bool, **wo
 @_options
 @pass_session
 def transcribe(session: Session, /, dry_run: bool, no_wait: bool, as_json: bool, **words: Any) -> int | None:
-    """Transcribe what is downloaded: the first N in the order of discovery, or exactly the ids given.
+    """Transcribe what is downloaded.
 
-    N counts what is transcribed already.
+    The first N downloaded episodes in the order of discovery, or exactly the ids given. N counts what is
+    transcribed already.
     """
     out = Output(as_json)
     wish = Wish(**words, transcribe=True)

@@ -11,7 +11,7 @@ from podinsight.settings import effective
 @json_option
 @pass_session
 def settings(session: Session, as_json: bool) -> None:
-    """Show every setting as it is in force, secrets masked, and where it came from."""
+    """Show the settings in force, secrets masked."""
     out = Output(as_json)
     rows = effective(session.settings)
     out.data({"settings": [row._asdict() for row in rows]})

@@ -48,7 +48,10 @@ def first_lines(objects: ObjectStore, episode: Episode, lines: int, width: int =
 @json_option
 @pass_session
 def show(session: Session, episode_id: str, lines: int, as_json: bool) -> None:
-    """Show one episode: how far it is, where its files lie, how its transcript begins."""
+    """Show one episode.
+
+    How far it is, where its files lie, how its transcript begins.
+    """
     out = Output(as_json)
     world = session.container
     episode = world.store.catalogue.episode(episode_id)

@@ -54,7 +54,7 @@ def tell_health(out: Output, settings: Settings) -> int:
 @json_option
 @pass_session
 def up(session: Session, as_json: bool) -> None:
-    """Start broker, workers, beat and Flower, and wait until they are ready."""
+    """Start broker, workers, beat and Flower."""
     out = Output(as_json)
     with out.waiting("starting"):
         result = stack.up(session.settings)
@@ -100,7 +100,10 @@ def restart(session: Session, as_json: bool) -> int:
 @json_option
 @pass_session
 def health(session: Session, as_json: bool) -> int:
-    """Say what runs and what does not, one line a part: exit code 0, 1 when something is wrong, 3 when nothing runs."""
+    """Say what runs and what does not.
+
+    Exit code 0 when all is well, 1 when something is not, 3 when nothing runs.
+    """
     return tell_health(Output(as_json), session.settings)
 
 
@@ -110,7 +113,10 @@ def health(session: Session, as_json: bool) -> int:
 @click.option("-n", "--lines", type=click.IntRange(min=1), default=10, show_default=True, help="Last lines of each.")
 @pass_session
 def logs(session: Session, name: str | None, follow: bool, lines: int) -> int:
-    """Show the last lines of every log, or of one (supervisor, broker, beat, flower, fetch, gpu, light …)."""
+    """Show the last lines of the logs.
+
+    Of all of them, or of NAME: supervisor, keeper, broker, beat, flower, fetch, gpu or light.
+    """
     folder = Registry(session.settings.state_dir).logs_dir
     found = {path.stem: path for path in sorted(folder.glob("*.log"))}
     if name is not None and name not in found:

@@ -20,7 +20,7 @@ _SHOWN = (State.RUNNING, State.FAILED, State.REFUSED, State.DELAYED)
 @json_option
 @pass_session
 def status(session: Session, limit: int, as_json: bool) -> None:
-    """Show how far the work is, who works, what runs, what failed and why."""
+    """Show how far it is, and what failed and why."""
     out = Output(as_json)
     store = session.store
     counts = _counts(store)

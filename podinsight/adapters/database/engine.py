@@ -1,6 +1,8 @@
 """Connections and transactions: SQLite (WAL, BEGIN IMMEDIATE) and PostgreSQL behind two context managers."""
 
+import sqlite3
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,7 +60,7 @@ def make_engine(url: str) -> Engine:
         raw.isolation_level = None  # we say BEGIN ourselves
         cursor = raw.cursor()
         cursor.execute(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}")
-        cursor.execute("PRAGMA journal_mode=WAL")
+        _use_wal(cursor)
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
@@ -70,6 +72,19 @@ def make_engine(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN" if options.get("podinsight_read") else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _use_wal(cursor: sqlite3.Cursor) -> None:
+    """The file keeps the mode; for the lock that the first switch takes SQLite does not wait, whatever the time-out."""
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
 
 
 class Database:

@@ -131,7 +131,7 @@ def _unit_columns() -> list[Column[object]]:
         Column("lane_id", _Key, ForeignKey("lanes.id"), nullable=False),
         Column("rank", BigInteger, nullable=False),
         Column("state", String(12), nullable=False),
-        Column("reason", Text, nullable=False, server_default=""),
+        Column("reason", Text, nullable=False, server_default=text("''")),
         Column("attempts", Integer, nullable=False, server_default="0"),
         Column("losses", Integer, nullable=False, server_default="0"),
         Column("not_before", Float),
@@ -195,7 +195,7 @@ stage_runs = Table(
     Column("n", Integer, nullable=False),
     Column("worker", String(255)),
     Column("outcome", String(20), nullable=False),
-    Column("reason", Text, nullable=False, server_default=""),
+    Column("reason", Text, nullable=False, server_default=text("''")),
     Column("wall_seconds", Float),
     Column("at", Float, nullable=False, index=True),
 )

@@ -1,0 +1,94 @@
+"""The schema: made by migrations alone, equal to the models, never older than what wrote it."""
+
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
+
+from podinsight.adapters import database
+from podinsight.adapters.database import SqlStore, open_store
+from podinsight.adapters.database.migrate import HEAD, migrate
+from podinsight.adapters.database.models import metadata
+from podinsight.errors import ConfigError
+from tests.conftest import LIMITS, STALE_SECONDS
+from tests.support.clock import ManualClock
+
+
+def test_a_fresh_database_is_at_head(store: SqlStore) -> None:
+    with store.db.read() as conn:
+        assert conn.execute(text("SELECT version_num FROM alembic_version")).scalars().all() == [HEAD]
+    scripts = ScriptDirectory(str(Path(str(database.__file__)).parent / "migrations"))
+    assert scripts.get_heads() == [HEAD]
+
+
+def test_models_and_migrations_agree(store: SqlStore) -> None:
+    with store.db.read() as conn:
+        context = MigrationContext.configure(conn, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_partial_indexes_agree_too(store: SqlStore) -> None:
+    """Alembic does not compare what an index leaves out."""
+    dialect = "sqlite" if store.db.is_sqlite else "postgresql"
+    with store.db.read() as conn:
+        found = {
+            index["name"]: index.get("dialect_options", {}).get(f"{dialect}_where")
+            for table in metadata.tables
+            for index in inspect(conn).get_indexes(table)
+            if not index.get("duplicates_constraint")
+        }
+    wanted = {
+        index.name: index.dialect_options[dialect]["where"]
+        for table in metadata.tables.values()
+        for index in table.indexes
+    }
+    assert found.keys() == wanted.keys()
+    assert {name for name, where in found.items() if where is None} == {
+        name for name, where in wanted.items() if where is None
+    }
+    if store.db.is_sqlite:  # PostgreSQL spells conditions in its own way
+        assert {n: str(w) for n, w in found.items()} == {n: str(w) for n, w in wanted.items()}
+
+
+def test_opening_again_changes_nothing(store: SqlStore, database_url: str, clock: ManualClock) -> None:
+    if database_url == "sqlite://":
+        migrate(store.db)
+        return
+    store.control.tick("before")
+    again = open_store(database_url, clock, LIMITS, STALE_SECONDS)
+    assert "before" in again.control.ticks()
+    again.close()
+
+
+def test_a_newer_schema_is_refused(store: SqlStore) -> None:
+    with store.db.write() as conn:
+        conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ConfigError, match="9999"):
+        migrate(store.db)
+    with store.db.read() as conn:
+        assert conn.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == "9999"
+
+
+def test_a_new_file_that_somebody_writes_is_waited_for(tmp_path: Path, clock: ManualClock) -> None:
+    """SQLite itself does not wait with the switch to WAL, which only a new file needs."""
+    path = tmp_path / "new.db"
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    with ThreadPoolExecutor(1) as threads:
+        opening = threads.submit(open_store, f"sqlite:///{path}", clock, LIMITS, STALE_SECONDS)
+        with pytest.raises(TimeoutError):
+            opening.result(timeout=0.2)
+        writer.execute("COMMIT")
+        opening.result(timeout=30).close()
+    writer.close()
+
+
+def test_a_folder_may_have_any_name(tmp_path: Path, clock: ManualClock) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/50 %/a b/new.db", clock, LIMITS, STALE_SECONDS)
+    store.ping()
+    store.close()
