@@ -219,7 +219,7 @@ class StageCount:
 
 @dataclass(frozen=True)
 class WorkView:
-    """A row for a person: what runs, what failed and why."""
+    """A row for a person: what runs, what failed and why. `until`: when a delayed one is due."""
 
     episode_id: str
     feed_slug: str
@@ -232,6 +232,7 @@ class WorkView:
     losses: int
     worker: str | None
     since: float
+    until: float | None = None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from podinsight.settings_sources import (
     CONFIG,
     PREFIX,
     Layer,
+    celery_faults,
     config_path,
     default_state_dir,
     environment_layer,
@@ -232,7 +233,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     state_dir = default_state_dir(environ)
     path = config_path(environ, Path(str(given.values.get("state_dir", state_dir))).expanduser().absolute())
     layer = given.over(file_layer(path, names)) if path else given
-    faults = layer.faults + use_aws_faults(environ, layer.values)
+    faults = layer.faults + use_aws_faults(environ, layer.values) + celery_faults(environ)
     settings = None
     try:
         settings = Settings.model_validate({"state_dir": state_dir, **layer.values})

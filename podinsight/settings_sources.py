@@ -31,6 +31,7 @@ OLD_NAMES: Final = (
     ("REDIS_PORT", "the port in that URL, read together with `REDIS_HOST` only"),
     ("USE_AWS", f"`{PREFIX}OBJECTS_URL=s3://BUCKET`; refused when it is true and that is not set"),
 )
+CELERY_DOORS: Final = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL")
 _CHECKOUT: Final = Path(__file__).resolve().parent.parent
 _PATHS: Final = ("state_dir", "model_dir", "model_cache_dir")
 
@@ -105,6 +106,15 @@ def use_aws_faults(environ: Mapping[str, str], values: Mapping[str, object]) -> 
     if wanted and "objects_url" not in values:
         return [f"USE_AWS is gone: write {variable('objects_url')}=s3://BUCKET"]
     return []
+
+
+def celery_faults(environ: Mapping[str, str]) -> list[str]:
+    """Celery lets these override its configuration: a second door, through which processes would disagree."""
+    return [
+        f"{name} would go round podinsight's settings: unset it, and write {variable('redis_url')}=redis://HOST:6379/0"
+        for name in CELERY_DOORS
+        if environ.get(name)
+    ]
 
 
 def config_path(environ: Mapping[str, str], state_dir: Path) -> Path | None:

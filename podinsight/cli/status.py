@@ -89,7 +89,10 @@ def _tell_work(out: Output, state: State, found: list[WorkView], counts: dict[st
 def _why(view: WorkView) -> str:
     if view.state is State.RUNNING:
         return view.worker or view.reason
-    return f"{view.reason} (attempt {view.attempts})" if view.state is State.DELAYED else view.reason
+    if view.state is State.DELAYED:
+        due = f", again at {moment(view.until)}" if view.until else ""
+        return f"{view.reason} (attempt {view.attempts}{due})"
+    return view.reason
 
 
 def _ago(seconds: float) -> str:

@@ -42,12 +42,12 @@ def to_txt(transcript: Transcript, title: str) -> str:
 
 
 def to_jsonl(transcript: Transcript) -> str:
-    """JSON lines `{"text", "start_sec", "end_sec", "speaker": null}`; a single newline when nothing was said."""
+    """JSON lines `{"text", "start_sec", "end_sec", "speaker": null}`; empty when nothing was said."""
     rows = (
         {"text": segment.text, "start_sec": _seconds(segment.start), "end_sec": _seconds(segment.end), "speaker": None}
         for segment in transcript.segments
     )
-    return "\n".join(_json(row) for row in rows) + "\n"
+    return "".join(_json(row) + "\n" for row in rows)
 
 
 def to_json(transcript: Transcript, episode: Episode) -> str:

@@ -49,7 +49,8 @@ def transcribe_episode(
     if lease is None:
         return f"{episode_id}: nothing to claim"
     episode = ports.store.catalogue.episode(episode_id)
-    assert episode is not None  # a foreign key holds it
+    if episode is None:
+        raise Permanent(f"no episode {episode_id!r}")
     next_lease: Lease | None = lease
     while next_lease is not None:
         next_lease = _run(ports, episode, next_lease, times, stopping)

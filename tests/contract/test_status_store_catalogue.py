@@ -18,7 +18,9 @@ def item(guid: str, url: str = "https://a.test/1.mp3", title: str = "One") -> Fe
 
 
 def poll(store: SqlStore, feed: Feed, *items: FeedItem, title: str = "The Show") -> int:
-    return store.catalogue.record_poll(feed.id, Document(feed.url, b"x", '"v1"', "Mon"), ParsedFeed(title, items=items), 9)
+    return store.catalogue.record_poll(
+        feed.id, Document(feed.url, b"x", '"v1"', "Mon"), ParsedFeed(title, items=items), 9
+    )
 
 
 def known(store: SqlStore, url: str = URL) -> Feed:
@@ -88,7 +90,9 @@ def test_what_a_poll_says_is_kept(store: SqlStore, clock: ManualClock) -> None:
 def test_episodes_are_known_once_in_feed_order(store: SqlStore) -> None:
     feed, _new = store.catalogue.add_feed(URL)
     links = (TranscriptLink("https://a.test/1.vtt", "text/vtt", "en"),)
-    first = FeedItem("http://Show.test/?p=1", "One", "https://a.megaphone.fm/1.mp3", "audio/mpeg", 5, 1.5, 60.0, transcripts=links)
+    first = FeedItem(
+        "http://Show.test/?p=1", "One", "https://a.megaphone.fm/1.mp3", "audio/mpeg", 5, 1.5, 60.0, transcripts=links
+    )
     assert poll(store, feed, first, item("g2", "https://a.test/2.mp3")) == 2
     assert poll(store, feed, item("g3"), item("https://Show.test/?p=1"), item("g2", "https://b.test/2.mp3", "Two")) == 1
     one, two, three = store.catalogue.first_episodes(None)

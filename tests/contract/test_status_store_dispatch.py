@@ -170,9 +170,7 @@ def test_chunks_of_several_feeds_interleave(rows: Rows) -> None:
     assert rows.work.reconcile(60) == Reconciled(unclaimed=6)
 
 
-def test_two_dispatchers_never_share_a_slot(
-    rows: Rows, another: Callable[[], SqlStore], database_url: str
-) -> None:
+def test_two_dispatchers_never_share_a_slot(rows: Rows, another: Callable[[], SqlStore], database_url: str) -> None:
     """The second finds the window full, or (PostgreSQL) the first still at it."""
     rows.fetches(6)
     other = another()

@@ -24,7 +24,9 @@ def processes() -> Iterator[Executor]:
         yield pool
 
 
-@pytest.fixture(params=["memory-threads", "file-threads", "file-processes", "postgresql-threads", "postgresql-processes"])
+@pytest.fixture(
+    params=["memory-threads", "file-threads", "file-processes", "postgresql-threads", "postgresql-processes"]
+)
 def way(request: pytest.FixtureRequest) -> str:
     """Who races where; a database in memory belongs to one process."""
     return str(request.param)
@@ -115,9 +117,9 @@ def test_who_enqueues_while_the_audio_arrives_is_not_forgotten(rows: Rows, anoth
     projections = rows.store.work.unprojected(len(ids))
     other = another()
     with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(lambda: [rows.store.work.projected(each) for each in projections])
-        second = threads.submit(lambda: [other.work.enqueue_transcribe([each], 5, PARAMS) for each in ids])
-        first.result(60), second.result(60)
+        shown = threads.map(rows.store.work.projected, projections)
+        made = threads.map(lambda each: other.work.enqueue_transcribe([each], 5, PARAMS), ids)
+        assert (len(list(shown)), sum(made)) == (len(ids), len(ids))
     assert set(rows.store.work.states("transcribe", ids).values()) == {(State.WAITING, "")}
     recount(rows.store)
 
@@ -141,4 +143,3 @@ def test_a_fresh_database_may_be_opened_by_many_at_once(
     url = f"sqlite:///{tmp_path}/new.db" if database == "sqlite" else request.getfixturevalue("postgres_url")
     started = [processes.submit(open_fresh, url, racer) for racer in range(4)]
     assert [future.result(timeout=60) for future in started] == [True] * 4
-

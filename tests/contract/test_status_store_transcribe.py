@@ -170,7 +170,9 @@ def test_views_show_an_episode_once_whatever_its_chunks(rows: Rows) -> None:
         chunk_leases(rows, episode_id, 4)
         rows.clock.advance(1)
     views = rows.store.work.views(State.RUNNING, 2)
-    assert [(view.episode_id, view.stage, view.worker) for view in views] == [(each, "transcribe", "g1") for each in ids[:2]]
+    assert [(view.episode_id, view.stage, view.worker) for view in views] == [
+        (each, "transcribe", "g1") for each in ids[:2]
+    ]
 
 
 def test_a_retried_fetch_takes_along_what_failed_with_it(rows: Rows) -> None:

@@ -176,7 +176,9 @@ class Walk(RuleBasedStateMachine):
             return [
                 row
                 for table in (work, chunks)
-                for row in conn.execute(select(table.c.id, table.c.token, table.c.state, literal(table.name).label("kind")))
+                for row in conn.execute(
+                    select(table.c.id, table.c.token, table.c.state, literal(table.name).label("kind"))
+                )
             ]
 
     def _claimable(self, stage: str, episode_id: str) -> bool:
@@ -195,5 +197,5 @@ class Walk(RuleBasedStateMachine):
 
 TestWalk = Walk.TestCase
 TestWalk.settings = settings(
-    max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -16,9 +16,7 @@ from tests.support.clock import ManualClock
 def test_a_worker_is_ready_once_it_is_registered(store: SqlStore, clock: ManualClock) -> None:
     store.workers.register("w1", "here", "fetch", 11, 4)
     store.workers.register("w2", "there", "gpu", 22, 1)
-    assert store.workers.list("here") == [
-        WorkerView("w1", "here", "fetch", 11, 4, "ready", clock.now(), clock.now())
-    ]
+    assert store.workers.list("here") == [WorkerView("w1", "here", "fetch", 11, 4, "ready", clock.now(), clock.now())]
     clock.advance(5)
     assert store.workers.heartbeat("w1") == "ready"
     store.workers.register("w2", "there", "gpu", 33, 2)

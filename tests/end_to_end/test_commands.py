@@ -59,7 +59,9 @@ def test_celery_call_fetches_an_audio_url(stack: Stack, with_app_option: bool) -
         assert web.hits(f"/{with_app_option}.mp3") == 1
         again = run(stack, *celery, "-A", "workers", *words)
         assert again.returncode == 0
-        wait_for(lambda: "nothing to claim" in (stack.settings.state_dir / "logs" / "fetch.log").read_text(), 20, "told")
+        wait_for(
+            lambda: "nothing to claim" in (stack.settings.state_dir / "logs" / "fetch.log").read_text(), 20, "told"
+        )
         assert web.hits(f"/{with_app_option}.mp3") == 1
 
 

@@ -87,7 +87,10 @@ def test_a_hundred_random_kills_lose_and_double_nothing(tmp_path: Path) -> None:
                 role = dice.choice(ROLES)
                 struck[role] += strike(stack, role)
             left = sum(state is not State.DONE for state in stack.states("transcribe", ids))
-            print(f"\nseed {seed}: {struck.total()} strikes in {time.monotonic() - started:.0f} s: {dict(struck)}; ", end="")
+            print(
+                f"\nseed {seed}: {struck.total()} strikes in {time.monotonic() - started:.0f} s: {dict(struck)}; ",
+                end="",
+            )
             print(f"{left} of {EPISODES} episodes still to do")
             stack.wait_ended("transcribe", ids, 3600)
             took = time.monotonic() - started

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -15,6 +16,7 @@ from podinsight.adapters.requests_fetcher import FetchPolicy, RequestsFetcher
 from podinsight.cli.serve_folder import FolderServer
 from podinsight.domain.work import State
 from podinsight.errors import Permanent
+from podinsight.ports import ObjectStore
 from podinsight.services.dispatch import dispatch
 from podinsight.services.fetch import FetchPorts, fetch_episode
 from podinsight.services.lease import LeaseTimes
@@ -75,7 +77,7 @@ def test_a_feed_goes_in_and_readable_transcripts_come_out(store: SqlStore, clock
         assert meta["transcript_key"] == episode.transcript_key == f"{episode.stage}/transcripts/transcript.json"
         assert meta["audio_sha256"] == episode.audio_sha256
         transcript = json.loads(objects.get(str(episode.transcript_key)))
-        assert transcript["episode_id"] == episode.id
+        assert transcript["episode"]["id"] == episode.id
         assert transcript["segments"]
         lines = objects.get(f"{episode.stage}/segments/segments.json").decode().splitlines()
         assert [json.loads(line)["text"] for line in lines] == [part["text"] for part in transcript["segments"]]
@@ -89,7 +91,7 @@ def test_a_feed_goes_in_and_readable_transcripts_come_out(store: SqlStore, clock
 
 
 def test_a_worker_that_dies_after_its_commit_leaves_a_projection_that_reconcile_finishes(
-    store: SqlStore, clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: SqlStore, clock: ManualClock, tmp_path: Path
 ) -> None:
     objects = open_objects({area: f"file://{tmp_path}/objects/{area}" for area in AREAS}, S3Options())
     fetcher = RequestsFetcher(POLICY)
@@ -108,7 +110,7 @@ def test_a_worker_that_dies_after_its_commit_leaves_a_projection_that_reconcile_
         poll_feed(store, fetcher, FeedparserParser(), clock, feed, 3600.0)
         episode = store.catalogue.first_episodes(1)[0]
         store.work.enqueue_fetch([episode.id], 5, {"model": "tiny.en"})
-        dying = FetchPorts(store, DiesWhenPublishing(), fetcher, AvProbe())  # type: ignore[arg-type]
+        dying = FetchPorts(store, cast(ObjectStore, DiesWhenPublishing()), fetcher, AvProbe())
         with pytest.raises(SystemExit):
             fetch_episode(dying, episode.id, "cpu", TIMES, lambda: False)
 

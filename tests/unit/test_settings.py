@@ -324,3 +324,9 @@ def test_topology_and_settings_agree() -> None:
     assert [area for area in topology.AREAS if f"{area}_url" not in fields] == []
     assert [entry.every for entry in topology.PERIODIC if entry.every not in fields] == []
     assert [f"{queue}_workers" for queue in topology.QUEUES if f"{queue}_workers" not in fields] == []
+
+
+def test_celerys_own_door_to_the_broker_is_shut(tmp_path: Path) -> None:
+    (fault,) = faults(environment(tmp_path, CELERY_BROKER_URL="redis://elsewhere:6379/0"))
+    assert "CELERY_BROKER_URL" in fault
+    assert "PODINSIGHT_REDIS_URL" in fault

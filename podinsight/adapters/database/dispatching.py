@@ -117,16 +117,14 @@ class Dispatching(Units):
             ).all()
             if not rows:
                 continue
-            conn.execute(
-                update(table)
-                .where(table.c.id.in_([row.id for row in rows]))
-                .values(column_values(State.DISPATCHED, "", now, dispatched_at=now))
-            )
             moves.serve(lane_id, rows[-1].rank, now)
             moves.move(lane_id, State.WAITING, State.DISPATCHED, len(rows))
             tickets += [Ticket(row.id, row.stage, row.episode_id) for row in rows]
             if table is chunks:
                 moves.parents |= {row.episode_id: "" for row in rows}
+        if tickets:
+            taken = update(table).where(table.c.id.in_([ticket.unit_id for ticket in tickets]))
+            conn.execute(taken.values(column_values(State.DISPATCHED, "", now, dispatched_at=now)))
         return tickets
 
     def _some(self, conn: Connection, table: Table, state: State, column: Any, until: float) -> list[Row[Any]]:

@@ -23,18 +23,13 @@ class Leases(Units):
             if self._forbidden(conn, stage) or not self._is_ready(conn, worker):
                 return None
             # No SKIP LOCKED: who holds the row may leave it claimable, and this message will not come again.
-            row = conn.execute(
-                select(table)
-                .where(
-                    table.c.episode_id == episode_id,
-                    table.c.stage == stage,
-                    state_is(table, State.DISPATCHED, State.WAITING),
-                )
-                .order_by(table.c.n)
-                .limit(1)
-                .with_for_update()
-            ).first()
-            return None if row is None else self._lease(conn, moves, table, row, worker, lease_seconds)
+            query = select(table).where(table.c.episode_id == episode_id, table.c.stage == stage)
+            if table is chunks:
+                query = query.where(state_is(chunks, State.DISPATCHED, State.WAITING)).order_by(chunks.c.n).limit(1)
+            row = conn.execute(query.with_for_update()).first()
+            if row is None or State(row.state) not in (State.DISPATCHED, State.WAITING):
+                return None
+            return self._lease(conn, moves, table, row, worker, lease_seconds)
 
     def _is_ready(self, conn: Connection, worker: str) -> bool:
         query = select(workers.c.state).where(workers.c.id == worker).with_for_update(read=True)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, Table, insert, select, update
 
 from podinsight.adapters.database.engine import Database, storable
 from podinsight.adapters.database.lanes import LaneMoves, lane_ids, next_rank
-from podinsight.adapters.database.models import chunks, control, episodes, stage_runs, state_is, work
+from podinsight.adapters.database.models import chunks, control, episodes, stage_runs, work
 from podinsight.domain.control import Control, Mode
 from podinsight.domain.identity import HostLimits
 from podinsight.domain.work import Lease, Span, State, aggregate
@@ -64,12 +64,8 @@ class Units:
     def _held_row(self, conn: Connection, lease: Lease) -> Row[Any]:
         """The leased row, locked. Raises LeaseLost when the fence does not hold any more."""
         table = chunks if lease.kind == "chunk" else work
-        row = conn.execute(
-            select(table)
-            .where(table.c.id == lease.unit_id, table.c.token == lease.token, table.c.state == State.RUNNING.value)
-            .with_for_update()
-        ).first()
-        if row is None:
+        row = conn.execute(select(table).where(table.c.id == lease.unit_id).with_for_update()).first()
+        if row is None or row.token != lease.token or row.state != State.RUNNING.value:
             raise LeaseLost(f"the lease on {lease.stage} of episode {lease.episode_id} was taken back")
         return row
 
@@ -100,16 +96,9 @@ class Units:
     ) -> None:
         """The fetch ended without audio, and so does the transcribe row that was held for it."""
         row = conn.execute(
-            select(work)
-            .where(
-                work.c.episode_id == episode_id,
-                work.c.stage == "transcribe",
-                state_is(work, State.HELD),
-                work.c.reason == WAITS_FOR_AUDIO,
-            )
-            .with_for_update()
+            select(work).where(work.c.episode_id == episode_id, work.c.stage == "transcribe").with_for_update()
         ).first()
-        if row is not None:
+        if row is not None and row.state == State.HELD.value and row.reason == WAITS_FOR_AUDIO:
             self._move(conn, moves, work, row, state, f"no audio: {reason}")
 
     def _record_run(

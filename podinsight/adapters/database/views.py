@@ -46,6 +46,7 @@ class Views(Units):
             select(
                 *(work.c[name] for name in ("episode_id", "stage", "reason", "attempts", "losses", "worker")),
                 work.c.changed_at.label("since"),
+                func.coalesce(chunks.c.not_before, work.c.not_before).label("until"),
                 episodes.c.host,
                 episodes.c.title,
                 feeds.c.slug.label("feed_slug"),

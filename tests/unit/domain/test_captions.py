@@ -1,10 +1,10 @@
+import io
 import json
 import re
 import unicodedata
 from itertools import pairwise
 
 import pytest
-import srt
 import webvtt
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -80,8 +80,8 @@ def test_an_empty_transcript_gives_valid_files() -> None:
     empty = transcript()
     assert to_vtt(empty) == "WEBVTT\n"
     assert webvtt.from_string(to_vtt(empty)).captions == []
-    assert list(srt.parse(to_srt(empty))) == []
-    assert to_srt(empty) == to_jsonl(empty) == "\n"
+    assert to_srt(empty) == "\n"
+    assert to_jsonl(empty) == ""
     assert to_txt(empty, "") == "Untitled\n"
     assert json.loads(to_json(empty, EPISODE))["segments"] == []
 
@@ -114,21 +114,26 @@ def test_public_parsers_read_what_we_write(made: Transcript) -> None:
     assert [(milliseconds(cue.start), milliseconds(cue.end)) for cue in cues] == [shown_times(each) for each in shown]
     assert [seen(unescaped(cue.raw_text)) for cue in cues] == [seen(spoken(each.text)) for each in shown]
     assert all(len(unescaped(line)) <= LINE_WIDTH for cue in cues for line in cue.raw_text.split("\n"))
-    subtitles = list(srt.parse(to_srt(made)))
-    assert [round(each.start.total_seconds() * 1000) for each in subtitles] == [shown_times(each)[0] for each in shown]
-    assert [seen(each.content) for each in subtitles] == [seen(spoken(each.text)).replace("-->", "→") for each in shown]
-    assert [each.index for each in subtitles] == list(range(1, len(shown) + 1))
+    if not shown:
+        return
+    subtitles = webvtt.from_buffer(io.StringIO(to_srt(made)), format="srt").captions
+    assert [milliseconds(each.start) for each in subtitles] == [shown_times(each)[0] for each in shown]
+    assert [seen(each.raw_text) for each in subtitles] == [
+        seen(spoken(each.text)).replace("-->", "→") for each in shown
+    ]
+    numbers = [line for line, after in pairwise(to_srt(made).split("\n")) if " --> " in after]
+    assert numbers == [str(number) for number in range(1, len(shown) + 1)]
 
 
 @settings(deadline=None)
 @given(transcripts(), st.text(max_size=50))
 def test_every_file_is_utf8_ends_in_a_newline_and_is_stable(made: Transcript, title: str) -> None:
-    for write in (to_vtt, to_srt, to_jsonl, lambda each: to_txt(each, title), lambda each: to_json(each, EPISODE)):
+    for write in (to_vtt, to_srt, lambda each: to_txt(each, title), lambda each: to_json(each, EPISODE)):
         text = write(made)
         assert text.endswith("\n")
         assert text == write(made)
         text.encode("utf-8")
-    assert len([line for line in to_jsonl(made).splitlines() if line]) == len(made.segments)
+    assert to_jsonl(made).count("\n") == len(made.segments)
 
 
 def spoken(text: str) -> str:

@@ -64,9 +64,7 @@ def test_the_aggregate_is_done_only_when_every_chunk_is() -> None:
 
 
 @given(st.integers(1, 10), st.floats(0, 0.999), st.one_of(st.none(), st.floats(0, 500)))
-def test_backoff_stays_within_its_bounds_and_obeys_the_server(
-    attempt: int, jitter: float, asked: float | None
-) -> None:
+def test_backoff_stays_within_its_bounds_and_obeys_the_server(attempt: int, jitter: float, asked: float | None) -> None:
     wait = backoff(attempt, jitter, asked)
     assert 2.0 <= wait <= max(30.0, asked or 0.0)
     assert wait >= (asked or 0.0)

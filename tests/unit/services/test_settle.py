@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 
@@ -10,7 +11,8 @@ from podinsight.domain.feed import Document, FeedItem, ParsedFeed
 from podinsight.domain.identity import HostLimits
 from podinsight.domain.work import Lease, State
 from podinsight.errors import Abandoned, LeaseLost, Permanent, Refused, Transient, Unavailable
-from podinsight.services.lease import LeaseTimes, kept
+from podinsight.ports import WorkRows
+from podinsight.services.lease import Heart, LeaseTimes, kept
 from podinsight.services.settle import settle
 from tests.support.clock import ManualClock
 
@@ -33,6 +35,12 @@ def lease(memory: SqlStore) -> Lease:
     claimed = memory.work.claim("fetch", episode.id, "w", 90.0)
     assert claimed is not None
     return claimed
+
+
+def beat_for_five_seconds(heart: Heart) -> None:
+    for _ in range(500):
+        heart.beat()
+        threading.Event().wait(0.01)
 
 
 def state_of(store: SqlStore, lease: Lease) -> tuple[State, str]:
@@ -84,11 +92,8 @@ def test_the_work_learns_at_its_next_beat_that_its_lease_is_gone(
 ) -> None:
     clock.advance(91.0)
     memory.work.reconcile(60.0)
-    with kept(memory.work, lease, LeaseTimes(90.0, 0.01, 60.0), lambda: False) as heart:
-        with pytest.raises(LeaseLost):
-            for _ in range(500):
-                heart.beat()
-                threading.Event().wait(0.01)
+    with kept(memory.work, lease, LeaseTimes(90.0, 0.01, 60.0), lambda: False) as heart, pytest.raises(LeaseLost):
+        beat_for_five_seconds(heart)
 
 
 def test_a_stopping_process_abandons_at_its_next_beat(memory: SqlStore, lease: Lease) -> None:
@@ -109,8 +114,7 @@ def test_a_database_that_is_away_for_longer_than_the_lease_ends_the_work(lease: 
         def renew(self, lease: Lease, seconds: float) -> None:
             raise Unavailable("away")
 
-    with kept(Away(), lease, LeaseTimes(0.05, 0.01, 60.0), lambda: False) as heart:  # type: ignore[arg-type]
-        with pytest.raises(LeaseLost, match="away for longer"):
-            for _ in range(500):
-                heart.beat()
-                threading.Event().wait(0.01)
+    away = cast(WorkRows, Away())
+    times = LeaseTimes(0.05, 0.01, 60.0)
+    with kept(away, lease, times, lambda: False) as heart, pytest.raises(LeaseLost, match="away for longer"):
+        beat_for_five_seconds(heart)
