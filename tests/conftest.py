@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from podinsight.adapters.database import SqlStore, open_store
 from podinsight.domain.identity import HostLimits
@@ -36,17 +37,36 @@ def postgres_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server.cleanup()
 
 
-@pytest.fixture
-def postgres_url(postgres_uri: str) -> str:
-    """The SQLAlchemy URL of a database of this test's own."""
+def new_database(postgres_uri: str, template: str = "template1") -> str:
+    """The SQLAlchemy URL of a new database."""
     import psycopg
 
     name = f"t{uuid.uuid4().hex}"
     with psycopg.connect(postgres_uri, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     base, _, query = postgres_uri.partition("?")
     url = base.rsplit("/", 1)[0] + f"/{name}" + (f"?{query}" if query else "")
     return "postgresql+psycopg://" + url.split("://", 1)[1]
+
+
+@pytest.fixture
+def postgres_url(postgres_uri: str) -> str:
+    """A database of this test's own, without a schema."""
+    return new_database(postgres_uri)
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_uri: str) -> str:
+    """The name of a database with the schema in it: to copy it is quicker than to migrate for every test."""
+    url = new_database(postgres_uri)
+    open_store(url, ManualClock(), LIMITS, STALE_SECONDS).close()
+    return str(make_url(url).database)
+
+
+@pytest.fixture
+def postgres_with_schema(postgres_uri: str, postgres_template: str) -> str:
+    """A database of this test's own, migrated."""
+    return new_database(postgres_uri, postgres_template)
 
 
 @pytest.fixture
@@ -63,7 +83,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         case "sqlite-file":
             return f"sqlite:///{tmp_path / 'podinsight.db'}"
         case _:
-            return str(request.getfixturevalue("postgres_url"))
+            return str(request.getfixturevalue("postgres_with_schema"))
 
 
 @pytest.fixture

@@ -19,6 +19,12 @@ from tests.conftest import LIMITS, STALE_SECONDS
 from tests.support.clock import ManualClock
 
 
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, database_url: str) -> str:
+    """Without a schema: here it is the migration that is tested."""
+    return str(request.getfixturevalue("postgres_url")) if database_url.startswith("postgresql") else database_url
+
+
 def test_a_fresh_database_is_at_head(store: SqlStore) -> None:
     with store.db.read() as conn:
         assert conn.execute(text("SELECT version_num FROM alembic_version")).scalars().all() == [HEAD]

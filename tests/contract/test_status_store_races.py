@@ -40,7 +40,7 @@ def database_url(request: pytest.FixtureRequest, way: str, tmp_path: Path) -> st
         case "file":
             return f"sqlite:///{tmp_path / 'podinsight.db'}"
         case _:
-            return str(request.getfixturevalue("postgres_url"))
+            return str(request.getfixturevalue("postgres_with_schema"))
 
 
 @pytest.fixture

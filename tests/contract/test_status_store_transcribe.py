@@ -159,6 +159,8 @@ def test_a_delayed_chunk_delays_its_episode(rows: Rows) -> None:
     (episode_id,) = rows.transcribes(1)
     rows.work.delay(rows.claim(episode_id, "transcribe", "g1"), "model is loading", 5)
     assert rows.store.work.states("transcribe", [episode_id]) == {episode_id: (State.DELAYED, "model is loading")}
+    (view,) = rows.store.work.views(State.DELAYED, 5)
+    assert (view.attempts, view.until) == (1, rows.clock.now() + 5)
     rows.clock.advance(5)
     assert rows.work.reconcile(60) == Reconciled(due=1)
     assert rows.claim(episode_id, "transcribe", "g1").attempts == 1

@@ -46,7 +46,7 @@ class Views(Units):
             select(
                 *(work.c[name] for name in ("episode_id", "stage", "reason", "attempts", "losses", "worker")),
                 work.c.changed_at.label("since"),
-                func.coalesce(chunks.c.not_before, work.c.not_before).label("until"),
+                work.c.not_before.label("until"),
                 episodes.c.host,
                 episodes.c.title,
                 feeds.c.slug.label("feed_slug"),
@@ -67,14 +67,17 @@ class Views(Units):
         return found
 
     def _chunk_facts(self, conn: Connection, state: State, episode_ids: Sequence[str]) -> dict[str, dict[str, object]]:
-        """Episode → what its work row does not know: attempts, losses and worker of its first chunk in this state."""
+        """Episode → what its work row does not know: attempts, losses, worker and due time of a chunk in this state."""
         found: dict[str, dict[str, object]] = {}
         for batch in batches(episode_ids):
             query = (
-                select(chunks.c.episode_id, chunks.c.attempts, chunks.c.losses, chunks.c.worker)
+                select(
+                    *(chunks.c[name] for name in ("episode_id", "attempts", "losses", "worker")),
+                    chunks.c.not_before.label("until"),
+                )
                 .where(chunks.c.episode_id.in_(batch), state_is(chunks, state))
                 .order_by(chunks.c.episode_id, chunks.c.n)
             )
-            for episode_id, attempts, losses, worker in conn.execute(query):
-                found.setdefault(episode_id, {"attempts": attempts, "losses": losses, "worker": worker})
+            for row in conn.execute(query):
+                found.setdefault(row.episode_id, dict(row._mapping))
         return found

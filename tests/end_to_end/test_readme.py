@@ -1,0 +1,82 @@
+"""The README's commands, run as they stand there (addresses that are examples replaced by real ones)."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.feeds import rss
+from tests.support.stack import scratch_environ, wait_for
+from tests.support.webserver import WebServer
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+MP3 = (ROOT / "samples" / "episode-1.mp3").read_bytes()
+NOT_RUN_HERE = {
+    "make test": "that is what runs this",
+    "make demo": "has a test of its own below",
+}
+
+
+def commands() -> list[str]:
+    """Every line of the README's shell blocks, comments cut off."""
+    blocks = re.findall(r"```sh\n(.*?)```", README, re.S)
+    lines = [re.sub(r"\s+#.*", "", line).strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line and not line.startswith("export ")]
+
+
+def run(line: str, environ: dict[str, str], seconds: float = 120) -> subprocess.CompletedProcess[str]:
+    here = str(Path(sys.executable).parent)
+    line = line.replace(".venv/bin/", f"{here}/")
+    line = re.sub(r"^make ", f"make -o {ROOT}/.venv/.installed BIN={here} ", line)
+    return subprocess.run(
+        line, shell=True, env=environ, cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False
+    )
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> Iterator[dict[str, str]]:
+    values = scratch_environ(tmp_path / "state")
+    yield values
+    run("make down", values)
+
+
+def test_the_commands_of_the_readme_work_in_their_order(environ: dict[str, str]) -> None:
+    with WebServer() as web:
+        web.serve("/episode.mp3", MP3, mime="audio/mpeg")
+        web.serve("/feed.xml", rss("Readme", [("one", web.url("/episode.mp3"))]), mime="application/rss+xml")
+        ran = 0
+        for line in commands():
+            if line in NOT_RUN_HERE:
+                continue
+            done = run(line.replace("https://example.com", web.url("").rstrip("/")), environ)
+            assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+            ran += 1
+        assert ran >= 10
+        wait_for(lambda: web.hits("/episode.mp3") == 2, 30, "one download for the feed, one for the bare URL")
+
+
+def test_exports_of_the_readme_are_settings_that_exist(tmp_path: Path) -> None:
+    from podinsight import settings
+
+    exports = dict(re.findall(r"^export (\w+)=(\S+)", README, re.M))
+    assert exports
+    settings.load(exports | {"PODINSIGHT_STATE_DIR": str(tmp_path)})
+
+
+def test_the_demo_ends_with_transcripts_and_a_second_run_finds_them(tmp_path: Path) -> None:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PODINSIGHT_")}
+    environ["PODINSIGHT_STATE_DIR"] = str(tmp_path / "state")
+    first = run("make demo", environ)
+    assert first.returncode == 0, first.stdout + first.stderr
+    for words in ("A program that collects audio", "Today we talk about searching", "Welcome to the show"):
+        assert words in first.stdout, first.stdout
+    assert "on a rented GPU it would have cost" in first.stdout
+    second = run("make demo", environ)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "0 of them made now" in second.stdout
+    assert "Welcome to the show" in second.stdout
