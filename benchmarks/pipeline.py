@@ -97,14 +97,14 @@ def run_pipeline(files: Sequence[Path], run: int, environ: dict[str, str], serve
     from podinsight.bootstrap import build
     from podinsight.domain.work import OPEN_STATES, State
     from podinsight.services.dispatch import dispatch
-    from podinsight.services.poll import poll_feed
+    from podinsight.services.poll import PollPorts, poll_feed
 
     settings = settings_module.load(environ)
     world = build(settings)
     store = world.store
     assert isinstance(store, SqlStore)
     feed, _ = store.catalogue.add_feed(url + feed_of(served, files, url, run))
-    poll_feed(store, world.fetcher, world.parser, world.clock, feed, 3600.0)
+    poll_feed(PollPorts(store, world.fetcher, world.parser, world.clock), feed, 3600.0)
     ids = [episode.id for episode in store.catalogue.first_episodes(None, feed.id)]
     for batch in (ids[:1], ids[1:]):
         since = time.time()

@@ -67,7 +67,7 @@ TASKS: Final = {
     for task in (
         TaskSpec("fetch_episode", FETCH.name),
         TaskSpec("transcribe_episode", GPU.name),
-        TaskSpec("poll_feeds", LIGHT.name),
+        TaskSpec("poll_feeds", FETCH.name),
         TaskSpec("dispatch", LIGHT.name),
         TaskSpec("reconcile", LIGHT.name),
     )

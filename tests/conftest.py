@@ -11,6 +11,9 @@ from sqlalchemy.engine import make_url
 from podinsight.adapters.database import SqlStore, open_store
 from podinsight.domain.identity import HostLimits
 from tests.support.clock import ManualClock
+from tests.support.seaweed import seaweed_server
+
+__all__ = ["seaweed_server"]
 
 STALE_SECONDS = 30.0
 LIMITS = HostLimits({"megaphone.fm": 5, "slow.test": 1}, 10)

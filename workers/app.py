@@ -28,7 +28,7 @@ app.config_from_object(celery_settings(settings) | {"beat_schedule": beat_schedu
 
 def worker_id() -> str:
     """This worker process's id: from the supervisor, or of its own when it was started by hand."""
-    return os.environ.get("PODWORKER_ID") or f"hand-{socket.gethostname()}-{os.getppid()}"
+    return os.environ.get("PODWORKER_ID") or f"hand-{socket.gethostname()}-{os.getpid()}"
 
 
 def task(name: TaskName) -> Callable[[Callable[..., Result]], Any]:

@@ -1,9 +1,8 @@
 """The gpu queue: one process, one task at a time, the model kept loaded."""
 
 from podinsight.services import transcribe
-from podinsight.services.dispatch import dispatch
 from workers.app import settings, task, worker_id
-from workers.process import container, die, stopping, times
+from workers.process import container, die, refill, stopping, times
 
 
 @task("transcribe_episode")
@@ -15,5 +14,4 @@ def transcribe_episode(episode_id: str) -> str:
     try:
         return transcribe.transcribe_episode(ports, episode_id, worker_id(), times(), stopping)
     finally:
-        if not stopping():
-            dispatch(world.store, world.queue, "transcribe")
+        refill("transcribe")

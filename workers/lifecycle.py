@@ -47,6 +47,7 @@ def check_start(queues: list[str], pool: type, slots: int) -> QueueSpec:
 
 def _refuse_wrong_start(sender: Any, **_: object) -> None:
     _workers.append(sender)
+    os.environ["PODWORKER_ID"] = worker_id()  # started by hand: its children go by the same id
     try:
         check_start(list(sender.app.amqp.queues.consume_from), get_implementation(sender.pool_cls), sender.concurrency)
     except ConfigError as error:

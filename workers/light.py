@@ -1,18 +1,9 @@
 """The light queue: what beat asks for. Every task here may run twice at once and does no harm."""
 
 from podinsight.services import dispatch as dispatching
-from podinsight.services import poll
 from podinsight.services import reconcile as reconciling
 from workers.app import settings, task
 from workers.process import container
-
-
-@task("poll_feeds")
-def poll_feeds() -> str:
-    """Polls the feeds that are due."""
-    world = container()
-    added, faults = poll.poll_due(world.store, world.fetcher, world.parser, world.clock, settings.feed_poll_seconds)
-    return "; ".join([f"{added} new episodes", *faults])
 
 
 @task("dispatch")

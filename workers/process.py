@@ -8,6 +8,8 @@ import threading
 from types import FrameType
 
 from podinsight.bootstrap import Container, build
+from podinsight.errors import Unavailable
+from podinsight.services.dispatch import dispatch
 from podinsight.services.lease import LeaseTimes
 from workers.app import settings
 
@@ -32,6 +34,17 @@ def stopping() -> bool:
 def stop() -> None:
     """Every unit of this process is handed back at its next beat."""
     _stop.set()
+
+
+def refill(stage: str | None = None) -> None:
+    """Fills the slots that came free, in line. What the broker does not take now, beat's dispatch sends later."""
+    if stopping():
+        return
+    world = container()
+    try:
+        dispatch(world.store, world.queue, stage)
+    except Unavailable as error:
+        log.warning("not dispatched in line: %s", error)
 
 
 def die() -> None:

@@ -11,7 +11,7 @@ from podinsight.cli.session import Session, json_option, pass_session
 from podinsight.domain.feed import Feed
 from podinsight.domain.identity import redact_url
 from podinsight.errors import Permanent, PodinsightError, Unavailable
-from podinsight.services.poll import poll_feed
+from podinsight.services.poll import PollPorts, poll_feed
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,8 @@ def add_and_poll(session: Session, url: str) -> Added:
     catalogue = world.store.catalogue
     feed, new = catalogue.add_feed(url)
     try:
-        added = poll_feed(
-            world.store, world.fetcher, world.parser, world.clock, feed, session.settings.feed_poll_seconds
-        )
+        ports = PollPorts(world.store, world.fetcher, world.parser, world.clock)
+        added = poll_feed(ports, feed, session.settings.feed_poll_seconds)
     except BaseException:
         if new:
             with suppress(Permanent):  # beat was quicker, and could read it

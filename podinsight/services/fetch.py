@@ -13,7 +13,7 @@ from podinsight.errors import Permanent
 from podinsight.ports import Fetcher, MediaProbe, ObjectStore, StatusStore
 from podinsight.services.lease import LeaseTimes, kept
 from podinsight.services.project import project_episode
-from podinsight.services.settle import settle
+from podinsight.services.settle import discard, settle
 from podinsight.topology import PRIORITIES
 
 
@@ -68,7 +68,7 @@ def fetch_episode(
             audio = _download(ports, episode, lease, heart.beat)
             ports.store.work.commit_fetch(lease, audio, time.monotonic() - started)
     except Exception as error:
-        ports.objects.delete([_attempt_key(episode, lease)])
+        discard(ports.objects, [_attempt_key(episode, lease)], error)
         state = settle(ports.store.work, lease, error)
         error.add_note(f"episode {episode.id} is {state.value}")
         raise

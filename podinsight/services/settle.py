@@ -1,12 +1,24 @@
 """What becomes of a unit whose work raised: the one place that turns errors into transitions."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from podinsight.domain.work import Lease, State, backoff
-from podinsight.errors import Abandoned, LeaseLost, Permanent, Refused, Transient, Unavailable
-from podinsight.ports import WorkRows
+from podinsight.errors import Abandoned, LeaseLost, Permanent, PodinsightError, Refused, Transient, Unavailable
+from podinsight.ports import ObjectStore, WorkRows
 from podinsight.topology import STAGES
+
+
+def discard(objects: ObjectStore, keys: Sequence[str], error: Exception) -> None:
+    """Deletes what an attempt wrote, unless the commit may have happened after all.
+
+    A database that went away during a commit leaves its outcome unknown: then the objects stay. If the row did not
+    commit them, they are tidied away with their folder once a later attempt is in place.
+    """
+    if isinstance(error, PodinsightError) and not isinstance(error, Unavailable):
+        with suppress(PodinsightError):
+            objects.delete(keys)
 
 
 def settle(rows: WorkRows, lease: Lease, error: Exception, jitter: Callable[[], float] = random.random) -> State:

@@ -15,7 +15,7 @@ from podinsight.errors import Permanent
 from podinsight.ports import ObjectStore, SpeechRequest, StatusStore, Transcriber
 from podinsight.services.lease import LeaseTimes, kept
 from podinsight.services.project import project_episode
-from podinsight.services.settle import settle
+from podinsight.services.settle import discard, settle
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _run(
                 return None
             return _decode(ports, episode, lease, times, heart.beat, scratch)
     except Exception as error:
-        ports.objects.delete(scratch)
+        discard(ports.objects, scratch, error)
         state = settle(ports.store.work, lease, error)
         error.add_note(f"episode {episode.id} is {state.value}")
         raise

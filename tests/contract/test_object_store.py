@@ -17,9 +17,8 @@ import pytest
 from podinsight.adapters.obstore_objects import S3Options, open_objects
 from podinsight.errors import ConfigError, Permanent, Refused, Transient
 from podinsight.ports import ObjectStore
-from tests.support.seaweed import Seaweed, free_ports, seaweed_server
+from tests.support.seaweed import Seaweed, free_ports
 
-__all__ = ["seaweed_server"]
 BIG = 20 * 2**20 + 17
 
 

@@ -22,7 +22,8 @@ MP3 = (ROOT / "samples" / "episode-1.mp3").read_bytes()
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with running_stack(tmp_path_factory.mktemp("state")) as running:
+    quick_polls = {"PODINSIGHT_POLL_EVERY_SECONDS": "1", "PODINSIGHT_FEED_POLL_SECONDS": "2"}
+    with running_stack(tmp_path_factory.mktemp("state"), **quick_polls) as running:
         yield running
 
 
@@ -83,12 +84,30 @@ def test_flower_shows_workers_queues_and_tasks_by_their_plain_names(stack: Stack
     wait_for(lambda: pools() == set(QUEUES), 30, f"a worker of each pool, not {pools()}")
     wait_for(lambda: {"reconcile", "dispatch"} <= tasks(), 30, f"beat's tasks, not {tasks()}")
     assert tasks() <= set(TASKS)
-    for queue in QUEUES:
-        assert f"<td>{queue}</td>" in flower("/broker")
+    wait_for(lambda: all(f"<td>{queue}</td>" in flower("/broker") for queue in QUEUES), 30, "each queue")
 
 
-def test_beat_polls_a_feed_that_is_due(stack: Stack) -> None:
-    assert {"dispatch", "reconcile"} <= set(stack.store.control.ticks())
+def test_beat_polls_a_feed_that_is_due_and_reads_only_what_changed(stack: Stack) -> None:
+    with WebServer() as web:
+        first = rss("Followed", [("one", "http://127.0.0.1:9/1.mp3")])
+        web.serve("/feed.xml", first, mime="application/rss+xml", etag='"1"')
+        feed, _ = stack.store.catalogue.add_feed(web.url("/feed.xml"))
+
+        def episodes() -> int:
+            return {each.id: each.episodes for each in stack.store.catalogue.feeds()}[feed.id]
+
+        wait_for(lambda: episodes() == 1, 20, "beat's poll_feeds found the feed")
+        wait_for(lambda: web.hits("/feed.xml") >= 2, 20, "it is polled again")
+        asked = {name.lower(): value for name, value in web.requests("/feed.xml")[-1].headers.items()}
+        assert asked["if-none-match"] == '"1"'
+        second = rss("Followed", [("two", "http://127.0.0.1:9/2.mp3"), ("one", "http://127.0.0.1:9/1.mp3")])
+        web.serve("/feed.xml", second, mime="application/rss+xml", etag='"2"')
+        wait_for(lambda: episodes() == 2, 20, "the new episode is known")
+        web.fail("/feed.xml", 404)
+        wait_for(
+            lambda: any("404" in (each.error or "") for each in stack.store.catalogue.feeds()), 20, "the fault is shown"
+        )
+        assert {"dispatch", "reconcile", "poll_feeds"} <= set(stack.store.control.ticks())
 
 
 def test_a_second_up_harms_nothing(stack: Stack) -> None:

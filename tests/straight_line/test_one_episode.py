@@ -20,7 +20,7 @@ from podinsight.ports import ObjectStore
 from podinsight.services.dispatch import dispatch
 from podinsight.services.fetch import FetchPorts, fetch_episode
 from podinsight.services.lease import LeaseTimes
-from podinsight.services.poll import poll_feed
+from podinsight.services.poll import PollPorts, poll_feed
 from podinsight.services.reconcile import reconcile
 from podinsight.services.transcribe import GpuPrice, TranscribePorts, transcribe_episode
 from podinsight.topology import AREAS
@@ -51,7 +51,7 @@ def test_a_feed_goes_in_and_readable_transcripts_come_out(store: SqlStore, clock
     with FolderServer(SAMPLES) as web:
         feed, new = store.catalogue.add_feed(web.url("feed.xml"))
         assert new
-        assert poll_feed(store, fetcher, FeedparserParser(), clock, feed, 3600.0) == 3
+        assert poll_feed(PollPorts(store, fetcher, FeedparserParser(), clock), feed, 3600.0) == 3
         ids = [episode.id for episode in store.catalogue.first_episodes(None)]
         assert store.work.enqueue_fetch(ids, 5, {"model": "tiny.en"}) == 3
 
@@ -107,7 +107,7 @@ def test_a_worker_that_dies_after_its_commit_leaves_a_projection_that_reconcile_
 
     with FolderServer(SAMPLES) as web:
         feed, _ = store.catalogue.add_feed(web.url("feed.xml"))
-        poll_feed(store, fetcher, FeedparserParser(), clock, feed, 3600.0)
+        poll_feed(PollPorts(store, fetcher, FeedparserParser(), clock), feed, 3600.0)
         episode = store.catalogue.first_episodes(1)[0]
         store.work.enqueue_fetch([episode.id], 5, {"model": "tiny.en"})
         dying = FetchPorts(store, cast(ObjectStore, DiesWhenPublishing()), fetcher, AvProbe())

@@ -31,9 +31,9 @@ def open_fresh(url: str, _racer: int) -> bool:
 
 
 def fetch_all(url: str, racer: int, episode_ids: Sequence[str], store: SqlStore | None = None) -> list[str]:
-    """Tries to claim and commit every episode, in an order of its own; returns the ids that it did."""
+    """Tries to claim and commit every other episode, in an order of its own; returns the ids that it did."""
     mine = store or opened(url)
-    order = list(episode_ids)
+    order = list(episode_ids[racer % 2 :: 2])
     random.Random(racer).shuffle(order)
     worker = f"w{racer}"
     mine.workers.register(worker, "here", "fetch", racer, 10)

@@ -18,7 +18,7 @@ from podinsight.adapters.database.models import stage_runs
 from podinsight.bootstrap import Container, build
 from podinsight.domain.work import OPEN_STATES, State
 from podinsight.services.dispatch import dispatch
-from podinsight.services.poll import poll_feed
+from podinsight.services.poll import PollPorts, poll_feed
 from podinsight.settings import Settings
 from podinsight.supervisor import stack as supervised
 from podinsight.topology import PRIORITIES
@@ -66,7 +66,7 @@ class Stack:
     def add_feed(self, url: str) -> list[str]:
         """Adds and polls a feed; returns the ids of its episodes."""
         feed, _ = self.store.catalogue.add_feed(url)
-        poll_feed(self.store, self.world.fetcher, self.world.parser, self.world.clock, feed, 3600.0)
+        poll_feed(PollPorts(self.store, self.world.fetcher, self.world.parser, self.world.clock), feed, 3600.0)
         return [episode.id for episode in self.store.catalogue.first_episodes(None, feed.id)]
 
     def start(self, ids: list[str], transcribe: bool = True) -> None:

@@ -1,0 +1,49 @@
+"""The same processes on PostgreSQL and S3: a run whose workers are killed."""
+
+import os
+import signal
+from pathlib import Path
+
+from podinsight.domain.work import State
+from tests.support.feeds import rss
+from tests.support.seaweed import Seaweed
+from tests.support.stack import running_stack, wait_for
+from tests.support.webserver import WebServer
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+
+
+def test_postgresql_and_s3_carry_a_run_with_kills(tmp_path: Path, postgres_url: str, seaweed_server: Seaweed) -> None:
+    bucket = seaweed_server.bucket
+    more = {
+        "PODINSIGHT_DATABASE_URL": postgres_url,
+        "PODINSIGHT_OBJECTS_URL": f"s3://{bucket}/pod",
+        "PODINSIGHT_S3_ENDPOINT": seaweed_server.endpoint,
+        "PODINSIGHT_S3_REGION": "us-east-1",
+        "PODINSIGHT_S3_ACCESS_KEY_ID": seaweed_server.access_key_id,
+        "PODINSIGHT_S3_SECRET_ACCESS_KEY": seaweed_server.secret_access_key,
+    }
+    with WebServer() as web, running_stack(tmp_path / "state", **more) as stack:
+        items = []
+        for index in range(4):
+            name = ("episode-1.mp3", "episode-3.m4a")[index % 2]
+            web.serve(f"/{index}-{name}", (SAMPLES / name).read_bytes(), mime="audio/mpeg", rate=150_000)
+            items.append((f"{index}", web.url(f"/{index}-{name}")))
+        web.serve("/feed.xml", rss("Production", items), mime="application/rss+xml")
+        ids = stack.add_feed(web.url("/feed.xml"))
+        stack.start(ids)
+        wait_for(lambda: stack.running("fetch"), 20, "a download runs")
+        os.kill(stack.pids("fetch")[0], signal.SIGKILL)
+        wait_for(lambda: stack.running("transcribe"), 40, "a transcription runs")
+        os.kill(stack.pids("gpu")[0], signal.SIGKILL)
+        stack.wait_ended("transcribe", ids, 120)
+
+        assert stack.states("transcribe", ids) == [State.DONE] * 4
+        assert set(stack.commits().values()) == {1}
+        digests = stack.digests()
+        for episode in stack.store.catalogue.episodes(ids):
+            assert digests[str(episode.audio_key)] == episode.audio_sha256
+            text = stack.world.objects.get(f"{episode.stage}/transcripts/transcript.txt").decode()
+            assert len(text.split()) > 40
+            assert stack.world.objects.where(str(episode.transcript_key)).startswith(f"s3://{bucket}/pod/stage/")
+        assert not [key for key in digests if "/attempts/" in key or "/parts/" in key]
