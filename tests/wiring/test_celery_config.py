@@ -1,0 +1,82 @@
+"""Celery is configured from topology alone, and what CELERY.md's measurements forbid is refused at start."""
+
+import pytest
+from celery.concurrency.prefork import TaskPool as PreforkPool
+from celery.concurrency.solo import TaskPool as SoloPool
+from celery.concurrency.thread import TaskPool as ThreadPool
+
+from podinsight.errors import ConfigError
+from podinsight.topology import PERIODIC, QUEUES, STAGES, TASKS
+from workers import app, lifecycle
+from workers.app import task
+
+
+def test_every_task_of_topology_is_registered_and_routed_and_no_other() -> None:
+    app.loader.import_default_modules()
+    ours = {name for name in app.tasks if not name.startswith("celery.")}
+    assert ours == set(TASKS)
+    assert {queue.name for queue in app.conf.task_queues} == set(QUEUES)
+    assert app.conf.task_routes == {each.name: {"queue": each.queue} for each in TASKS.values()}
+    assert {each.queue for each in TASKS.values()} <= set(QUEUES)
+
+
+def test_the_schedule_names_tasks_of_topology_with_their_queue_and_expiry() -> None:
+    schedule = app.conf.beat_schedule
+    assert {entry["task"] for entry in schedule.values()} == {periodic.task for periodic in PERIODIC}
+    for entry in schedule.values():
+        assert entry["options"]["queue"] == TASKS[entry["task"]].queue
+        assert entry["options"]["expires"] >= min(entry["schedule"], 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("task_acks_late", False),
+        ("task_reject_on_worker_lost", False),
+        ("task_ignore_result", True),
+        ("task_create_missing_queues", False),
+        ("worker_prefetch_multiplier", 1),
+        ("worker_disable_prefetch", True),
+        ("worker_cancel_long_running_tasks_on_connection_loss", False),
+        ("worker_pool_start_method", "spawn"),
+        ("broker_connection_max_retries", None),
+        ("accept_content", ["json"]),
+    ],
+)
+def test_the_settings_that_keep_work_are_in_force(name: str, value: object) -> None:
+    assert app.conf[name] == value
+
+
+def test_stages_agree_with_tasks() -> None:
+    for stage in STAGES.values():
+        assert TASKS[stage.task].queue == stage.queue
+        assert stage.next is None or stage.next in STAGES
+
+
+@pytest.mark.parametrize(
+    ("queues", "pool", "slots", "said"),
+    [
+        ([], ThreadPool, 10, "exactly one"),
+        (["fetch", "gpu"], ThreadPool, 10, "exactly one"),
+        (["celery"], PreforkPool, 1, "exactly one"),
+        (["gpu"], SoloPool, 1, "-P prefork"),
+        (["gpu"], ThreadPool, 1, "-P prefork"),
+        (["gpu"], PreforkPool, 2, "-c 1"),
+        (["fetch"], PreforkPool, 10, "-P threads"),
+    ],
+)
+def test_a_worker_that_would_lose_work_does_not_start(queues: list[str], pool: type, slots: int, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        lifecycle.check_start(queues, pool, slots)
+
+
+def test_right_starts_are_let_through() -> None:
+    assert lifecycle.check_start(["fetch"], ThreadPool, 25).name == "fetch"
+    assert lifecycle.check_start(["gpu"], PreforkPool, 1).name == "gpu"
+
+
+def test_a_misspelt_task_or_option_fails_at_import() -> None:
+    with pytest.raises(ConfigError, match="no task 'fetch_epsiode'"):
+        task("fetch_epsiode")  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        task("fetch_episode", qeue="fetch")  # type: ignore[call-arg]
