@@ -13,6 +13,7 @@ from podinsight.adapters.database.models import chunks, episodes, inline, state_
 from podinsight.adapters.database.units import ENQUEUE_LOCK, column_values
 from podinsight.domain.episode import Episode, FetchedAudio, Projection, TranscriptFiles
 from podinsight.domain.work import Lease, State
+from podinsight.topology import STAGES
 
 JOIN_N = -1
 
@@ -129,5 +130,5 @@ class Commits(Enqueue, Leases):
                 return
             conn.execute(update(work).where(work.c.id == row.id).values(projected=True))
             conn.execute(update(episodes).where(episodes.c.id == episode_id).values(row.result["episode"]))
-            if row.stage == "fetch":
+            if STAGES[row.stage].next == "transcribe":
                 self.release_transcribe(conn, moves, episode_id)
