@@ -18,6 +18,7 @@ from podinsight.adapters.whisper_models import ModelInfo, WhisperOptions, availa
 from podinsight.domain.identity import HostLimits
 from podinsight.ports import Clock, FeedParser, Fetcher, JobQueue, MediaProbe, ObjectStore, StatusStore, Transcriber
 from podinsight.settings import Settings
+from podinsight.state_dir import make_state_dir
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,14 @@ class Container:
 
 
 def build_store(settings: Settings, clock: Clock | None = None) -> StatusStore:
-    """The database alone, for processes that need no more (supervisor, heartbeats)."""
+    """The database alone, for processes that need no more (supervisor, heartbeats).
+
+    Raises:
+        Unavailable: it does not answer.
+        ConfigError: its schema is newer than this podinsight, or it lies in a state folder that cannot be used.
+    """
+    if settings.database_url.startswith(f"sqlite:///{settings.state_dir}/"):
+        make_state_dir(settings.state_dir)
     return open_store(
         settings.database_url,
         clock or SystemClock(),

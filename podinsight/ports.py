@@ -267,8 +267,8 @@ class WorkRows(Protocol):
         nor the same slot. Nothing while control forbids the stage."""
         ...
 
-    def in_flight(self, lane: str) -> int:
-        """Units dispatched or running."""
+    def leased(self, worker: str) -> int:
+        """Units that run under a lease of this worker."""
         ...
 
     def undo_dispatch(self, tickets: Sequence[Ticket]) -> None:

@@ -152,7 +152,7 @@ class Settings(BaseSettings):
         default=1, description="Transcription worker processes on this machine, with or without a GPU."
     )
     light_workers: Count = Field(
-        default=1, description="Worker processes for polling, dispatch and the like on this machine."
+        default=1, description="Worker processes for dispatch, taking lost work back and the like on this machine."
     )
     fetch_slots: Positive = Field(default=topology.FETCH.slots, description="Fetches at a time in one fetch worker.")
     gpu_hour_usd: float = Field(
@@ -189,18 +189,17 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         less = (
-            ("renew_seconds", self.renew_seconds, "half of lease_seconds", self.lease_seconds / 2),
-            ("renew_seconds", self.renew_seconds, "progress_seconds", self.progress_seconds),
-            (
-                "heartbeat_seconds",
-                self.heartbeat_seconds,
-                "half of worker_stale_seconds",
-                self.worker_stale_seconds / 2,
-            ),
-            ("connect_seconds", self.connect_seconds, "fetch_seconds", self.fetch_seconds),
-            ("read_seconds", self.read_seconds, "fetch_seconds", self.fetch_seconds),
+            ("renew_seconds", "half of ", "lease_seconds"),
+            ("renew_seconds", "", "progress_seconds"),
+            ("heartbeat_seconds", "half of ", "worker_stale_seconds"),
+            ("connect_seconds", "", "fetch_seconds"),
+            ("read_seconds", "", "fetch_seconds"),
         )
-        faults = [f"{low} ({a:g}) must be less than {high} ({b:g})" for low, a, high, b in less if a >= b]
+        faults = []
+        for low, share, high in less:
+            small, large = getattr(self, low), getattr(self, high)
+            if small >= (large / 2 if share else large):
+                faults.append(f"{low} ({small:g}) must be less than {share}{high} ({large:g})")
         if self.broker_port == self.flower_port:
             faults.append(f"broker_port and flower_port are both {self.broker_port}")
         if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):

@@ -129,7 +129,9 @@ def config_path(environ: Mapping[str, str], state_dir: Path) -> Path | None:
         return default if default.is_file() else None
     path = Path(named).expanduser().absolute()
     if not path.is_file():
-        raise ConfigError(f"{CONFIG}={named}: there is no such file")
+        raise ConfigError(
+            f"{CONFIG}={named}: " + ("is a folder, not a file" if path.is_dir() else "there is no such file")
+        )
     return path
 
 

@@ -25,10 +25,15 @@ class QueueSpec:
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """One Celery task: its plain name and its queue."""
+    """One Celery task: its plain name and its queue.
+
+    time_limit: seconds after which a prefork pool kills the child that hangs in it (threads cannot; their time limits
+    are the fetcher's, and a chunk's is the lease's progress limit).
+    """
 
     name: str
     queue: str
+    time_limit: float | None = None
 
 
 @dataclass(frozen=True)
@@ -68,8 +73,8 @@ TASKS: Final = {
         TaskSpec("fetch_episode", FETCH.name),
         TaskSpec("transcribe_episode", GPU.name),
         TaskSpec("poll_feeds", FETCH.name),
-        TaskSpec("dispatch", LIGHT.name),
-        TaskSpec("reconcile", LIGHT.name),
+        TaskSpec("dispatch", LIGHT.name, time_limit=120),
+        TaskSpec("reconcile", LIGHT.name, time_limit=600),
     )
 }
 

@@ -14,6 +14,7 @@ from celery.exceptions import Reject
 from beat_schedule import beat_schedule
 from podinsight import settings as settings_module
 from podinsight.bootstrap import celery_settings
+from podinsight.domain.identity import redact_url
 from podinsight.errors import Abandoned, ConfigError, LeaseLost, PodinsightError
 from podinsight.topology import TASKS
 
@@ -46,15 +47,20 @@ def task(name: TaskName) -> Callable[[Callable[..., Result]], Any]:
     def register(body: Callable[..., Result]) -> Any:
         @functools.wraps(body)
         def run(self: Task, *args: object) -> None:
+            from workers.process import busy
+
             started = time.monotonic()
-            try:
-                said = body(*args)
-            except (Abandoned, LeaseLost) as error:
-                # Not a failure: the row is claimable again, by whoever gets the next message.
-                log.info("%s %s: %s (%.1f s)", name, args, error, time.monotonic() - started)
-                raise Reject(str(error), requeue=False) from error
+            with busy():
+                try:
+                    said = body(*args)
+                except (Abandoned, LeaseLost) as error:
+                    # Not a failure: the row is claimable again, by whoever gets the next message.
+                    shown = [redact_url(each) if isinstance(each, str) else each for each in args]
+                    log.info("%s %s: %s (%.1f s)", name, shown, error, time.monotonic() - started)
+                    raise Reject(str(error), requeue=False) from None
             log.info("%s: %s (%.2f s)", name, said, time.monotonic() - started)
 
-        return app.task(name=name, bind=True, throws=(PodinsightError,))(run)
+        limit = TASKS[name].time_limit
+        return app.task(name=name, bind=True, throws=(PodinsightError,), time_limit=limit)(run)
 
     return register

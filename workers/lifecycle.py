@@ -1,19 +1,22 @@
-"""A worker's life: what it refuses to start with, registering, heartbeats, and stopping within seconds."""
+"""A worker's life: what it refuses to start with, registering, heartbeats, watching its child, stopping in seconds."""
 
 import logging
 import os
 import signal
 import socket
 import threading
+import time
 from typing import Any
 
+from billiard.exceptions import WorkerLostError
 from celery import signals
 from celery.concurrency import get_implementation
 from celery.concurrency.prefork import TaskPool as PreforkPool
 from celery.concurrency.thread import TaskPool as ThreadPool
+from celery.worker import state as celery_state
 
 from podinsight.bootstrap import build_store
-from podinsight.errors import ConfigError, Unavailable
+from podinsight.errors import ConfigError, PodinsightError
 from podinsight.ports import StatusStore
 from podinsight.topology import QUEUES, QueueSpec
 from workers import process
@@ -22,6 +25,8 @@ from workers.app import app, settings, worker_id
 log = logging.getLogger("podinsight.worker")
 _POOLS = {"threads": ThreadPool, "prefork": PreforkPool}
 _ended = threading.Event()
+_child_lost = threading.Event()
+_wake = threading.Event()
 _workers: list[Any] = []
 
 
@@ -57,52 +62,93 @@ def _refuse_wrong_start(sender: Any, **_: object) -> None:
 
 def _register(sender: Any, **_: object) -> None:
     queue = next(iter(sender.app.amqp.queues.consume_from))
-    slots = int(sender.controller.concurrency)
-    threading.Thread(target=_live, args=(queue, slots), name="heartbeat", daemon=True).start()
+    life = _Life(queue, int(sender.controller.concurrency))
+    threading.Thread(target=life.run, name="heartbeat", daemon=True).start()
 
 
-def _live(queue: str, slots: int) -> None:
-    """Registers, then says every few seconds that this process lives. A database that is away is waited for."""
-    store: StatusStore | None = None
-    registered = False
-    while True:
-        try:
-            store = store or build_store(settings)
-            if not registered:
-                store.workers.register(worker_id(), socket.gethostname(), queue, os.getpid(), slots)
-                registered = True
-            store.workers.heartbeat(worker_id())
-        except Unavailable as error:
-            log.warning("no heartbeat: %s", error)
-        if _ended.wait(settings.heartbeat_seconds):
-            break
-    if store is not None:
-        store.close()
+class _Life:
+    """Registers this worker, says every few seconds that it lives, and does what the database says of it."""
+
+    def __init__(self, queue: str, slots: int) -> None:
+        self._queue, self._slots = queue, slots
+        self._store: StatusStore | None = None
+        self._registered = False
+        self._without_lease_since: float | None = None
+
+    def run(self) -> None:
+        while not _ended.is_set():
+            try:
+                self._beat()
+            except Exception as error:  # a database that is away is waited for, and no fault ends this thread
+                log.warning("no heartbeat: %s", str(error).partition("\n")[0])
+            _wake.wait(settings.heartbeat_seconds)
+            _wake.clear()
+        if self._store is not None:
+            self._store.close()
+
+    def _beat(self) -> None:
+        self._store = self._store or build_store(settings)
+        workers = self._store.workers
+        if not self._registered:
+            workers.register(worker_id(), socket.gethostname(), self._queue, os.getpid(), self._slots)
+            self._registered = True
+        if _child_lost.is_set():
+            _child_lost.clear()
+            lost = self._store.work.expire_worker(worker_id())
+            log.warning("a pool child died: %d leases of this worker went back", lost)
+        state = workers.heartbeat(worker_id())
+        if state is None:
+            self._registered = False
+        elif state != "ready":
+            # It was taken for dead while it was frozen, or it is to drain: it could claim nothing any more.
+            log.warning("this worker counts as %s: stopping", state)
+            os.kill(os.getpid(), signal.SIGTERM)
+        self._watch_child(self._store)
+
+    def _watch_child(self, store: StatusStore) -> None:
+        """Ends a child that is busy for a whole lease without holding one: a frozen call let its lease expire."""
+        if QUEUES[self._queue].name != "gpu" or not celery_state.active_requests or store.work.leased(worker_id()):
+            self._without_lease_since = None
+            return
+        self._without_lease_since = self._without_lease_since or time.monotonic()
+        if time.monotonic() - self._without_lease_since > settings.lease_seconds:
+            log.critical("the child has been busy for %.0f s without a lease: ending it", settings.lease_seconds)
+            self._without_lease_since = None
+            for child in _children():
+                os.kill(child.pid, signal.SIGKILL)
+
+
+def _children() -> list[Any]:
+    return [child for worker in _workers for child in getattr(getattr(worker.pool, "_pool", None), "_pool", [])]
+
+
+def _expire_with_child(exception: BaseException | None = None, **_: object) -> None:
+    """Runs in the main process when a child died in a task: its lease need not be waited for."""
+    if isinstance(exception, WorkerLostError):
+        _child_lost.set()
+        _wake.set()
 
 
 def _hand_back(**_: object) -> None:
     """Runs in the main process: takes no more work, tells the children (and its own threads) to hand back."""
     process.stop()
     _ended.set()
+    _wake.set()
     threading.Thread(target=_leave, daemon=True).start()
-    for worker in _workers:
-        for child in getattr(getattr(worker.pool, "_pool", None), "_pool", []):
-            os.kill(child.pid, signal.SIGUSR1)
+    for child in _children():
+        os.kill(child.pid, process.HAND_BACK)
 
 
 def _leave() -> None:
     try:
         build_store(settings).workers.mark(worker_id(), "draining")
-    except Unavailable as error:
+    except PodinsightError as error:
         log.warning("could not say that this worker drains: %s", error)
-
-
-def _listen(**_: object) -> None:
-    process.listen_for_stop()
 
 
 signals.worker_init.connect(_refuse_wrong_start)
 signals.worker_ready.connect(_register)
 signals.worker_shutting_down.connect(_hand_back)
-signals.worker_process_init.connect(_listen)
-signals.task_prerun.connect(_listen)
+signals.task_failure.connect(_expire_with_child)
+signals.worker_process_init.connect(process.listen_for_stop)
+signals.task_prerun.connect(process.listen_for_stop)

@@ -5,7 +5,11 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
+
+from billiard import current_process
 
 from podinsight.bootstrap import Container, build
 from podinsight.errors import Unavailable
@@ -13,8 +17,13 @@ from podinsight.services.dispatch import dispatch
 from podinsight.services.lease import LeaseTimes
 from workers.app import settings
 
+# Not SIGUSR1: that is Celery's soft time limit, which would raise inside the work.
+HAND_BACK = signal.SIGUSR2
+_LAST_WORDS_SECONDS = 0.3
+
 log = logging.getLogger("podinsight.worker")
-_stop = threading.Event()
+_stop = False
+_busy = 0
 
 
 @functools.cache
@@ -28,12 +37,31 @@ def times() -> LeaseTimes:
 
 
 def stopping() -> bool:
-    return _stop.is_set()
+    return _stop
 
 
 def stop() -> None:
     """Every unit of this process is handed back at its next beat."""
-    _stop.set()
+    global _stop
+    _stop = True
+
+
+@contextmanager
+def busy() -> Iterator[None]:
+    """Around each task. A pool child that was told to stop meanwhile ends afterwards; its pool starts a new one."""
+    global _busy
+    _busy += 1
+    try:
+        yield
+    finally:
+        _busy -= 1
+        if _stop and is_pool_child():
+            # A moment later, so that the pool hears how the task ended.
+            threading.Timer(_LAST_WORDS_SECONDS, os._exit, (0,)).start()
+
+
+def is_pool_child() -> bool:
+    return str(current_process().name) != "MainProcess"
 
 
 def refill(stage: str | None = None) -> None:
@@ -53,14 +81,16 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def listen_for_stop() -> None:
-    """Installs the handlers of a pool child. Celery resets SIGTERM at each start of a child, so this runs before
-    each task, in the main thread (CELERY.md: one set in worker_process_init was lost)."""
-    if threading.current_thread() is not threading.main_thread():
+def listen_for_stop(**_: object) -> None:
+    """Installs the handlers of a pool child. Celery resets them at each start of a child, so this runs before each
+    task as well, in the main thread (CELERY.md: one set in worker_process_init was lost)."""
+    if not is_pool_child() or threading.current_thread() is not threading.main_thread():
         return
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         stop()
+        if not _busy:
+            os._exit(0)
 
     signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGUSR1, handle)
+    signal.signal(HAND_BACK, handle)

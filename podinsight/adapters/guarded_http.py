@@ -121,7 +121,7 @@ class AddressGuard:
                 if reason:
                     raise Refused(
                         f"{name} is at {address}, a {reason} address: only public addresses are fetched "
-                        "(an allowed host would have to be named in the settings)"
+                        "(exceptions are named in PODINSIGHT_ALLOWED_HOSTS)"
                     )
         return found
 

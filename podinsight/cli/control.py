@@ -1,6 +1,7 @@
 """podrun pause, halt and resume: control is state in the database, obeyed by dispatch and every claim."""
 
 from dataclasses import asdict, replace
+from typing import Final
 
 import click
 
@@ -8,6 +9,7 @@ from podinsight.cli.console import Output
 from podinsight.cli.session import Session, json_option, pass_session
 from podinsight.domain.control import Mode
 
+RESUME: Final = "podrun resume --by NAME --why REASON"
 _SAID = {
     Mode.RUNNING: "running again",
     Mode.PAUSED: "paused: nothing new starts, what runs is finished",
@@ -15,8 +17,8 @@ _SAID = {
 }
 
 
-def _command(name: str, mode: Mode, text: str) -> click.Command:
-    @click.command(name, help=text)
+def _command(name: str, mode: Mode, text: str, reason: str) -> click.Command:
+    @click.command(name, help=f'{text}\n\nExample: podrun {name} --by ada --why "{reason}"')
     @click.option("--by", required=True, metavar="NAME", help="Who says so.")
     @click.option("--why", required=True, metavar="REASON", help="Why; `podrun status` shows it to everybody.")
     @json_option
@@ -32,7 +34,14 @@ def _command(name: str, mode: Mode, text: str) -> click.Command:
 
 
 COMMANDS = (
-    _command("pause", Mode.PAUSED, "Start nothing new; what runs is finished. Undone by `podrun resume`."),
-    _command("halt", Mode.HALTED, "Start nothing new: something is wrong. Undone by `podrun resume`."),
-    _command("resume", Mode.RUNNING, "Go on after `podrun pause` or `podrun halt`."),
+    _command(
+        "pause",
+        Mode.PAUSED,
+        f"Start nothing new; what runs is finished. `{RESUME}` goes on.",
+        "the disk is being changed",
+    ),
+    _command(
+        "halt", Mode.HALTED, f"Start nothing new: something is wrong. `{RESUME}` goes on.", "transcripts are empty"
+    ),
+    _command("resume", Mode.RUNNING, "Go on after `podrun pause` or `podrun halt`.", "the disk is changed"),
 )

@@ -15,6 +15,7 @@ from podinsight.cli.exits import CommandError
 from podinsight.cli.serve_folder import FolderServer
 from podinsight.settings import default_state_dir
 from podinsight.settings_sources import OLD_NAMES, PREFIX, variable
+from podinsight.state_dir import make_state_dir
 from podinsight.supervisor.broker import port_taken
 from podinsight.supervisor.commands import PROJECT_ROOT
 
@@ -90,8 +91,9 @@ def _become(environ: MutableMapping[str, str], fresh: Mapping[str, str]) -> None
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """Raises CommandError when another demo runs in this folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Raises CommandError when another demo runs in this folder, ConfigError when it cannot be used."""
+    make_state_dir(folder.parent)
+    make_state_dir(folder)
     with (folder / "demo.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from podinsight.cli.control import RESUME
 from podinsight.domain.episode import Episode
 from podinsight.domain.work import State
 from podinsight.errors import Unavailable
@@ -106,5 +107,5 @@ class Follower:
         if now - self._last_worker > self.times.patience:
             raise Unavailable(f"no {missing[0]} worker has been up for {self.times.patience:.0f} s")
         why = next((text for stage in stages if (text := control.forbids(stage))), "")
-        self._notice = f"no {missing[0]} worker is up" if missing else (why and f"{why}; `podrun resume` goes on")
+        self._notice = f"no {missing[0]} worker is up" if missing else (why and f"{why}; `{RESUME}` goes on")
         return self._notice

@@ -6,7 +6,7 @@ import sys
 import click
 
 from podinsight import __version__
-from podinsight.cli import control, demo, exits, feeds, models, run, settings_cmd, show, stack, status
+from podinsight.cli import control, demo, episodes, exits, feeds, models, run, settings_cmd, show, stack, status
 from podinsight.cli.group import PodrunGroup
 from podinsight.cli.session import Session
 
@@ -32,6 +32,7 @@ for command in (
     demo.demo,
     *stack.COMMANDS,
     feeds.feeds,
+    episodes.episodes,
     *run.COMMANDS,
     status.status,
     show.show,

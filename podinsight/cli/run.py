@@ -1,6 +1,7 @@
 """podrun fetch, transcribe and retry."""
 
 import re
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from podinsight.cli.estimate import tell_dry_run
 from podinsight.cli.exits import CommandError
 from podinsight.cli.models import mention_missing, need_model
 from podinsight.cli.pursue import pursue, send, summarise
-from podinsight.cli.session import Session, json_option, pass_session
+from podinsight.cli.session import COUNT, Session, json_option, pass_session
 from podinsight.domain.episode import Episode
 from podinsight.services.fetch import find_or_add
 from podinsight.topology import PRIORITIES, STAGES
@@ -58,7 +59,7 @@ def _language(_ctx: click.Context, _parameter: click.Parameter, value: str | Non
 def _options(command: Command) -> Command:
     """What fetch and transcribe have in common."""
     for option in (
-        click.argument("chosen", nargs=-1, metavar="[EPISODE_ID_OR_URL]..."),
+        click.argument("chosen", nargs=-1, metavar="[EPISODE_OR_URL]..."),
         json_option,
         click.option("--no-wait", is_flag=True, help="Queue the work and return; needs no worker now."),
         click.option("--dry-run", is_flag=True, help="Change nothing; say what would be done."),
@@ -66,7 +67,7 @@ def _options(command: Command) -> Command:
         click.option("--model", metavar="MODEL", help="Whisper model; see `podrun models list`."),
         click.option("--priority", type=click.Choice(list(PRIORITIES)), default="medium", show_default=True),
         click.option("--feed", metavar="SLUG", help="Episodes of this feed alone."),
-        click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The first N, those done included."),
+        click.option("--limit", type=COUNT, metavar="N", help="The first N, those done included."),
     ):
         command = option(command)
     return command
@@ -79,8 +80,8 @@ def _options(command: Command) -> Command:
 def fetch(session: Session, /, dry_run: bool, no_wait: bool, as_json: bool, **words: Any) -> int | None:
     """Download episodes.
 
-    The first N in the order of discovery, or exactly the ids and URLs given. N counts what is there already, so 50,
-    then 200, then 1000 fetches 50, 150 and 800.
+    The first N in the order of discovery, or exactly the episodes and URLs given (`podrun episodes` lists ids).
+    N counts what is there already, so 50, then 200, then 1000 fetches 50, 150 and 800.
     """
     out = Output(as_json)
     wish = Wish(**words)
@@ -110,8 +111,8 @@ def fetch(session: Session, /, dry_run: bool, no_wait: bool, as_json: bool, **wo
 def transcribe(session: Session, /, dry_run: bool, no_wait: bool, as_json: bool, **words: Any) -> int | None:
     """Transcribe what is downloaded.
 
-    The first N downloaded episodes in the order of discovery, or exactly the ids given. N counts what is
-    transcribed already.
+    The first N downloaded episodes in the order of discovery, or exactly those given (`podrun episodes` lists
+    ids). N counts what is transcribed already.
     """
     out = Output(as_json)
     wish = Wish(**words, transcribe=True)
@@ -142,11 +143,10 @@ def _downloaded(session: Session, wish: Wish) -> list[Episode]:
     if not wish.chosen:
         there = [each for each in first(session.store, None, wish.feed) if each.audio_key]
         return there[: wish.limit]
-    episodes = _episodes(session, wish)
-    for episode in episodes:
-        if not episode.audio_key:
-            raise CommandError(f"episode {episode.id} is not downloaded: `podrun fetch --transcribe {episode.id}`")
-    return episodes
+    for text in wish.chosen:
+        if not preview(session.store, text).audio_key:
+            raise CommandError(f"{text} is not downloaded: `podrun fetch --transcribe {shlex.quote(text)}`")
+    return _episodes(session, wish)
 
 
 def _within_reach(transcribe: Standing, fetch: Standing) -> Standing:
@@ -183,7 +183,11 @@ def retry(session: Session, failed: bool, stage: str | None, host: str | None, a
         send(session)
     out = Output(as_json)
     out.data({"retried": number})
-    out.line(f"{count(number, 'row')} {'starts' if number == 1 else 'start'} over" if number else "nothing has failed")
+    if number:
+        out.line(f"{count(number, 'row')} {'starts' if number == 1 else 'start'} over")
+    else:
+        where = (f" in {stage}" if stage else "") + (f" at host {host}" if host else "")
+        out.line(f"nothing failed{where}" if where else "nothing has failed")
 
 
 COMMANDS: Sequence[click.Command] = (fetch, transcribe, retry)

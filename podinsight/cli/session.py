@@ -1,7 +1,7 @@
 """What a command works with: settings, and the parts of the house, each opened at its first use."""
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -62,4 +62,5 @@ class Session:
 
 
 pass_session = click.make_pass_decorator(Session)
+COUNT: Final = click.IntRange(min=1, max=2**31 - 1)  # what every database and C library takes
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")

@@ -4,8 +4,8 @@ import textwrap
 
 import click
 
+from podinsight.cli.choosing import named
 from podinsight.cli.console import Output, clock, plain, size
-from podinsight.cli.exits import CommandError
 from podinsight.cli.session import Session, json_option, pass_session
 from podinsight.domain.episode import Episode
 from podinsight.domain.identity import redact_url
@@ -43,20 +43,20 @@ def first_lines(objects: ObjectStore, episode: Episode, lines: int, width: int =
 
 
 @click.command()
-@click.argument("episode_id")
-@click.option("--lines", type=click.IntRange(min=0), default=5, show_default=True, help="Lines of the transcript.")
+@click.argument("chosen", metavar="EPISODE")
+@click.option(
+    "--lines", type=click.IntRange(min=0, max=10_000), default=5, show_default=True, help="Lines of the transcript."
+)
 @json_option
 @pass_session
-def show(session: Session, episode_id: str, lines: int, as_json: bool) -> None:
-    """Show one episode.
+def show(session: Session, chosen: str, lines: int, as_json: bool) -> None:
+    """Show one episode: how far it is, where its files lie, how its transcript begins.
 
-    How far it is, where its files lie, how its transcript begins.
+    EPISODE is an id or feed_slug/folder; `podrun episodes` lists them.
     """
     out = Output(as_json)
     world = session.container
-    episode = world.store.catalogue.episode(episode_id)
-    if episode is None:
-        raise CommandError(f"no episode {episode_id!r}: `podrun status` shows ids")
+    episode = named(world.store, chosen)
     states = {stage: world.store.work.states(stage, [episode.id]).get(episode.id) for stage in STAGES}
     files = {key: world.objects.where(key) for key in file_keys(episode)}
     try:

@@ -8,7 +8,8 @@ import click
 
 from podinsight.cli import exits
 from podinsight.cli.console import Output, complain
-from podinsight.cli.session import Session, json_option, pass_session
+from podinsight.cli.demo_setup import interrupt, signals
+from podinsight.cli.session import COUNT, Session, json_option, pass_session
 from podinsight.settings import Settings, effective
 from podinsight.supervisor import stack
 from podinsight.supervisor.processes import tail
@@ -56,7 +57,7 @@ def tell_health(out: Output, settings: Settings) -> int:
 def up(session: Session, as_json: bool) -> None:
     """Start broker, workers, beat and Flower."""
     out = Output(as_json)
-    with out.waiting("starting"):
+    with out.waiting("starting"), signals(interrupt):
         result = stack.up(session.settings)
     _tell_up(out, session.settings, result)
     out.line("next:")
@@ -90,7 +91,7 @@ def restart(session: Session, as_json: bool) -> int:
     with out.waiting("stopping"):
         stopped = stack.down(session.settings)
     out.line(stopped.message)
-    with out.waiting("starting"):
+    with out.waiting("starting"), signals(interrupt):
         started = stack.up(session.settings)
     out.line(started.message)
     return tell_health(out, session.settings)
@@ -110,7 +111,7 @@ def health(session: Session, as_json: bool) -> int:
 @click.command()
 @click.argument("name", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written, until Ctrl-C.")
-@click.option("-n", "--lines", type=click.IntRange(min=1), default=10, show_default=True, help="Last lines of each.")
+@click.option("-n", "--lines", type=COUNT, default=10, show_default=True, help="Last lines of each.")
 @pass_session
 def logs(session: Session, name: str | None, follow: bool, lines: int) -> int:
     """Show the last lines of the logs.

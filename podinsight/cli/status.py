@@ -6,7 +6,8 @@ from dataclasses import asdict
 import click
 
 from podinsight.cli.console import Output, moment
-from podinsight.cli.session import Session, json_option, pass_session
+from podinsight.cli.control import RESUME
+from podinsight.cli.session import COUNT, Session, json_option, pass_session
 from podinsight.domain.control import Control, Mode
 from podinsight.domain.work import State
 from podinsight.ports import StatusStore, WorkerView, WorkView
@@ -16,7 +17,7 @@ _SHOWN = (State.RUNNING, State.FAILED, State.REFUSED, State.DELAYED)
 
 
 @click.command()
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Rows of each kind to show.")
+@click.option("--limit", type=COUNT, default=20, show_default=True, help="Rows of each kind to show.")
 @json_option
 @pass_session
 def status(session: Session, limit: int, as_json: bool) -> None:
@@ -55,7 +56,7 @@ def _counts(store: StatusStore) -> dict[str, dict[str, int]]:
 def _tell_control(out: Output, control: Control) -> None:
     if control.mode is not Mode.RUNNING:
         since = moment(control.at)
-        out.title(f"{control.mode.value} by {control.by} since {since}: {control.why} (`podrun resume` goes on)")
+        out.title(f"{control.mode.value} by {control.by} since {since}: {control.why} (`{RESUME}` goes on)")
     if control.gpu_frozen:
         out.title(f"gpu frozen by {control.by} since {moment(control.at)}: {control.why}")
 

@@ -41,9 +41,7 @@ def find_or_add(store: StatusStore, episode_or_url: str) -> Episode:
         return store.catalogue.add_direct(FeedItem(guid=direct_guid(url), title=title, url=url))
     episode = store.catalogue.episode(episode_or_url)
     if episode is None:
-        raise Permanent(
-            f"no episode {episode_or_url!r}: give an id that `podrun status` or `podrun feeds list` shows, or a URL"
-        )
+        raise Permanent(f"no episode {episode_or_url!r}: `podrun episodes` lists them; or give a URL")
     return episode
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from podinsight.errors import ConfigError
 from podinsight.settings import load
+from podinsight.state_dir import make_state_dir
 from podinsight.supervisor.commands import StackCommands
 from podinsight.supervisor.keeper import keep
 from podinsight.supervisor.registry import Registry
@@ -23,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         settings = load()
+        make_state_dir(settings.state_dir)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2

@@ -50,7 +50,7 @@ def health(settings: Settings, open_store: Callable[[], StatusStore]) -> list[Ch
         _process("supervisor", running["supervisor"], ""),
         _process("keeper", running["keeper"], ""),
         _broker(settings, state),
-        *_database(settings, state, running, open_store),
+        *_database(settings, registry, state, open_store, bool(running["supervisor"])),
         _flower(settings, state),
     ]
 
@@ -79,7 +79,7 @@ def _broker(settings: Settings, state: StackState) -> Check:
 
 
 def _database(
-    settings: Settings, state: StackState, running: dict[str, list[int]], open_store: Callable[[], StatusStore]
+    settings: Settings, registry: Registry, state: StackState, open_store: Callable[[], StatusStore], supervised: bool
 ) -> list[Check]:
     """The database and what is read from it: pools and beat."""
     try:
@@ -96,23 +96,38 @@ def _database(
         return checks + [Check(name, False, "unknown: the database does not answer") for name in (*QUEUES, "beat")]
     now = time.time()
     ready = ready_workers(views, settings, now)
-    pools = [_pool(name, len(ready.get(name, ())), desired.get(name, 0), state) for name in QUEUES]
-    return [Check("database", True, "answers"), *pools, _beat(settings, state, running["beat"], ticks, now)]
+    alive = living(registry, state)
+    # A heartbeat stays fresh for a while after its worker was killed: the process counts too.
+    working = {record.instance for record in alive if record.instance}
+    pools = [
+        _pool(name, len(ready.get(name, set()) & working), desired.get(name), state, supervised) for name in QUEUES
+    ]
+    beats = [record for record in alive if record.role == "beat"]
+    return [Check("database", True, "answers"), *pools, _beat(settings, state, beats, ticks, now)]
 
 
-def _pool(pool: str, ready: int, desired: int, state: StackState) -> Check:
+def _pool(pool: str, ready: int, desired: int | None, state: StackState, supervised: bool) -> Check:
+    """Of a pool that should have no workers all is well only while somebody sees to it."""
     trouble = state.troubles.get(pool, "")
+    if desired is None:
+        return Check(pool, False, "was never started; `podrun up` starts it")
     detail = f"{ready} of {desired} ready"
-    return Check(pool, ready >= desired and not trouble, f"{detail}; {trouble}" if trouble else detail)
+    enough = ready >= desired and (ready > 0 or supervised)
+    return Check(pool, enough and not trouble, f"{detail}; {trouble}" if trouble else detail)
 
 
-def _beat(settings: Settings, state: StackState, found: list[int], ticks: dict[str, float], now: float) -> Check:
-    process = _process("beat", found, state.troubles.get("beat", ""))
-    if "reconcile" not in ticks:
-        return Check("beat", False, f"{process.detail}; reconcile has not run yet")
-    age = max(0.0, now - ticks["reconcile"])
-    fresh = age <= 3 * settings.reconcile_every_seconds + 10
-    return Check("beat", process.ok and fresh, f"{process.detail}; reconcile ran {age:.0f} s ago")
+def _beat(settings: Settings, state: StackState, found: list[Record], ticks: dict[str, float], now: float) -> Check:
+    """A beat that was started a moment ago may not have run reconcile yet: its first ones are due, not missing."""
+    process = _process("beat", [record.pid for record in found], state.troubles.get("beat", ""))
+    patience = 3 * settings.reconcile_every_seconds + 10
+    last = ticks.get("reconcile")
+    if last is not None and now - last <= patience:
+        return Check("beat", process.ok, f"{process.detail}; reconcile ran {max(0.0, now - last):.0f} s ago")
+    child = adopt(found[0]) if found else None
+    if child is not None and child.age() < patience:
+        return Check("beat", True, f"{process.detail}; started {child.age():.0f} s ago, reconcile is due")
+    late = "reconcile has not run yet" if last is None else f"reconcile ran {now - last:.0f} s ago"
+    return Check("beat", False, f"{process.detail}; {late}")
 
 
 def _flower(settings: Settings, state: StackState) -> Check:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from podinsight.errors import PodinsightError, Unavailable
 from podinsight.ports import StatusStore
 from podinsight.settings import Settings
+from podinsight.state_dir import make_state_dir
 from podinsight.supervisor import broker, checks
 from podinsight.supervisor.checks import Check
 from podinsight.supervisor.commands import PROJECT_ROOT, Commands, StackCommands, child_environ
@@ -55,9 +56,11 @@ def up(
     Raises:
         PortInUse: somebody else has a port that it needs; nothing was started (exit code 3).
         Unavailable: a part did not come up; its last log lines are in the text and everything is stopped again.
-        ConfigError: from the database.
+        ConfigError: from the database, or the state folder cannot be used.
+        KeyboardInterrupt: as it came; what was started is stopped again.
     """
     began = time.monotonic()
+    make_state_dir(settings.state_dir)
     registry, lock = Registry(settings.state_dir), InstanceLock(settings.state_dir)
     holder = lock.holder()
     if holder is not None:
@@ -68,6 +71,7 @@ def up(
         commands.broker()  # says now that there is no program for it
     check_ports(settings, _own_roles(settings, registry))
     store = (open_store or _opener(settings))()
+    keeper: Child | None = None
     try:
         for pool in QUEUES:
             store.workers.set_desired(pool, getattr(settings, f"{pool}_workers"))
@@ -89,6 +93,12 @@ def up(
             lines = tail(registry.log_file(missing.log))
             down(settings, environ, commands=commands, open_store=open_store)
             raise Unavailable(f"{missing.text}; everything is stopped again. Last lines of {missing.log}.log:\n{lines}")
+    except (KeyboardInterrupt, SystemExit):
+        if keeper is not None:
+            if lock.holder() is None:  # neither it nor its supervisor may have said yet that it is there
+                _end_keeper(keeper.record, settings.stop_seconds + 5.0)
+            down(settings, environ, commands=commands, open_store=open_store)
+        raise
     finally:
         store.close()
     seconds = time.monotonic() - began
@@ -105,9 +115,14 @@ def down(
 ) -> DownResult:
     """Stops the stack, workers handing back what they hold; also what a dead supervisor left behind.
 
-    Done within stop_seconds + 5 s; raises Unavailable when something cannot be stopped.
+    Done within stop_seconds + 5 s.
+
+    Raises:
+        Unavailable: something cannot be stopped.
+        ConfigError: the state folder cannot be used.
     """
     began = time.monotonic()
+    make_state_dir(settings.state_dir)
     registry, lock = Registry(settings.state_dir), InstanceLock(settings.state_dir)
     names: list[str] = []
     for _ in range(3):  # a keeper may start a supervisor again between our looks
@@ -130,7 +145,8 @@ def down(
 
 
 def health(settings: Settings, open_store: StoreOpener | None = None) -> list[Check]:
-    """supervisor, keeper, broker, database, each pool, beat, flower."""
+    """supervisor, keeper, broker, database, each pool, beat, flower. Raises ConfigError for the state folder."""
+    make_state_dir(settings.state_dir)
     return checks.health(settings, open_store or _opener(settings))
 
 

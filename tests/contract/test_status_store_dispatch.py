@@ -11,7 +11,7 @@ from podinsight.adapters.database.models import lanes
 from podinsight.domain.control import Control
 from podinsight.domain.work import State, Ticket
 from podinsight.ports import Reconciled
-from tests.support.rows import Rows, audio, recount
+from tests.support.rows import Rows, audio, in_flight, recount
 
 
 def ids(tickets: list[Ticket]) -> list[str]:
@@ -29,14 +29,14 @@ def test_never_more_than_slots(rows: Rows) -> None:
     assert rows.work.dispatch("fetch", 0) == []
     tickets = rows.work.dispatch("fetch", 3)
     assert tickets == [Ticket(t.unit_id, "fetch", e) for t, e in zip(tickets, waiting[:3], strict=True)]
-    assert rows.store.work.in_flight("fetch") == 3
+    assert in_flight(rows.store, "fetch") == 3
     assert rows.work.dispatch("fetch", 3) == []
     lease = rows.claim(waiting[0])
     assert rows.work.dispatch("fetch", 3) == []
     assert ids(rows.work.dispatch("fetch", 4)) == [waiting[3]]
     rows.work.end(lease, State.FAILED, "404")
     assert ids(rows.work.dispatch("fetch", 4)) == [waiting[4]]
-    assert rows.store.work.in_flight("fetch") == 4
+    assert in_flight(rows.store, "fetch") == 4
 
 
 def test_a_direct_claim_takes_a_slot(rows: Rows) -> None:
@@ -50,7 +50,7 @@ def test_lanes_do_not_mix(rows: Rows) -> None:
     (transcribe,) = rows.transcribes(1)
     fetch = rows.fetches(1)[0]
     assert ids(rows.work.dispatch("chunk", 5)) == [transcribe]
-    assert rows.store.work.in_flight("fetch") == 0
+    assert in_flight(rows.store, "fetch") == 0
     assert ids(rows.work.dispatch("fetch", 5)) == [fetch]
     rows.work.undo_dispatch([*rows.work.dispatch("chunk", 5), Ticket(1, "transcribe", transcribe)])
     assert rows.state(transcribe, "transcribe") is State.WAITING
@@ -187,4 +187,4 @@ def test_two_dispatchers_never_share_a_slot(rows: Rows, another: Callable[[], Sq
 def test_nothing_waiting_nothing_dispatched(rows: Rows, lane: str) -> None:
     assert rows.work.dispatch(lane, 5) == []
     assert rows.work.reconcile(60) == Reconciled()
-    assert rows.store.work.in_flight(lane) == 0
+    assert in_flight(rows.store, lane) == 0

@@ -8,7 +8,7 @@ from podinsight.domain.work import Lease, State
 from podinsight.errors import LeaseLost
 from podinsight.ports import Reconciled, StageCount
 from podinsight.topology import STAGES
-from tests.support.rows import FILES, LEASE_SECONDS, PARAMS, Rows, audio, snapshot
+from tests.support.rows import FILES, LEASE_SECONDS, PARAMS, Rows, audio, in_flight, snapshot
 
 
 def is_join(lease: Lease | None) -> bool:
@@ -230,4 +230,4 @@ def test_two_episodes_are_transcribed_and_counted(rows: Rows) -> None:
     for episode_id in rows.transcribes(2, chunks=2):
         rows.transcribe(episode_id)
     assert rows.store.work.counts() == [StageCount("fetch", State.DONE, 2), StageCount("transcribe", State.DONE, 2)]
-    assert rows.store.work.in_flight("chunk") == 0
+    assert in_flight(rows.store, "chunk") == 0

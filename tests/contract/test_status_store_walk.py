@@ -15,7 +15,7 @@ from podinsight.domain.work import Lease, State
 from podinsight.errors import LeaseLost
 from tests.conftest import LIMITS, STALE_SECONDS
 from tests.support.clock import ManualClock
-from tests.support.rows import FILES, LEASE_SECONDS, PARAMS, Rows, audio, recount
+from tests.support.rows import FILES, LEASE_SECONDS, PARAMS, Rows, audio, in_flight, recount
 
 HOSTS = ["slow.test", "a.megaphone.fm", "b.megaphone.fm", "free.test"]
 WORKERS = ["w1", "w2"]
@@ -62,7 +62,7 @@ class Walk(RuleBasedStateMachine):
         if not tickets:
             return
         assert not self.paused
-        assert self.work.in_flight(lane) <= slots
+        assert in_flight(self.rows.store, lane) <= slots
         if lane == "fetch":
             hosts = {episode.host for episode in self.rows.store.catalogue.episodes([t.episode_id for t in tickets])}
             busy = self._busy()

@@ -10,7 +10,7 @@ from podinsight.domain.work import Lease, State, Ticket
 from podinsight.errors import LeaseLost
 from podinsight.ports import Reconciled, StageCount, WorkRows
 from podinsight.topology import STAGES
-from tests.support.rows import LEASE_SECONDS, PARAMS, Rows, audio, snapshot
+from tests.support.rows import LEASE_SECONDS, PARAMS, Rows, audio, in_flight, snapshot
 
 Write = Callable[[WorkRows, Lease], object]
 WRITES: dict[str, Write] = {
@@ -200,7 +200,20 @@ def test_a_dispatch_is_undone_unless_somebody_claimed_it(rows: Rows) -> None:
     rows.claim(ids[0])
     rows.work.undo_dispatch([*tickets, Ticket(10**9, "fetch", "gone")])
     assert [rows.state(each) for each in ids] == [State.RUNNING, State.WAITING, State.WAITING]
-    assert rows.store.work.in_flight("fetch") == 1
+    assert in_flight(rows.store, "fetch") == 1
+
+
+def test_what_a_worker_holds_is_counted(rows: Rows) -> None:
+    (spoken,) = rows.transcribes(1, chunks=2)
+    first, second = rows.fetches(2)
+    lease = rows.claim(first)
+    rows.claim(second)
+    rows.claim(spoken, "transcribe", "g1")
+    rows.work.dispatch("chunk", 5)
+    assert [rows.store.work.leased(worker) for worker in ("w1", "g1", "nobody")] == [2, 1, 0]
+    rows.work.hand_back(lease)
+    rows.work.expire_worker("g1")
+    assert [rows.store.work.leased(worker) for worker in ("w1", "g1")] == [1, 0]
 
 
 def test_a_fetch_is_done_once_it_is_projected(rows: Rows) -> None:

@@ -12,7 +12,7 @@ from podinsight.adapters.database.migrate import HEAD, _version
 from podinsight.adapters.database.models import lanes
 from podinsight.domain.work import Lease
 from tests.conftest import LIMITS, STALE_SECONDS
-from tests.support.rows import FILES, PARAMS, audio
+from tests.support.rows import FILES, PARAMS, audio, in_flight
 
 
 def opened(url: str) -> SqlStore:
@@ -60,14 +60,14 @@ def dispatch_all(url: str, racer: int, slots: int, store: SqlStore | None = None
     most = most_at_host = idle = 0
     while idle < 3:
         tickets = mine.work.dispatch("fetch", slots)
-        most = max(most, mine.work.in_flight("fetch"))
+        most = max(most, in_flight(mine, "fetch"))
         most_at_host = max(most_at_host, _busiest(mine))
         for ticket in tickets:
             lease = mine.work.claim("fetch", ticket.episode_id, worker, 90)
             assert lease is not None
             mine.work.commit_fetch(lease, audio(), 1.0)
         got += [ticket.episode_id for ticket in tickets]
-        idle = 0 if tickets or mine.work.in_flight("fetch") else idle + 1
+        idle = 0 if tickets or in_flight(mine, "fetch") else idle + 1
     if store is None:
         mine.close()
     return got, most, most_at_host

@@ -9,10 +9,12 @@ from sqlalchemy import select
 
 from podinsight.adapters.database import SqlStore
 from podinsight.adapters.database.models import chunks, lanes, metadata, work
+from podinsight.adapters.database.units import table_of
 from podinsight.domain.episode import FetchedAudio, TranscriptFiles
 from podinsight.domain.feed import Document, FeedItem, ParsedFeed
-from podinsight.domain.work import Lease, Span, State, aggregate
+from podinsight.domain.work import IN_FLIGHT_STATES, Lease, Span, State, aggregate
 from podinsight.ports import WorkRows
+from podinsight.topology import STAGE_OF_LANE
 from tests.support.clock import ManualClock
 
 PARAMS = {"model": "tiny.en"}
@@ -31,6 +33,15 @@ def snapshot(store: SqlStore) -> dict[str, list[tuple[object, ...]]]:
             table.name: sorted((tuple(row) for row in conn.execute(select(table))), key=repr)
             for table in metadata.sorted_tables
         }
+
+
+def in_flight(store: SqlStore, lane: str) -> int:
+    """Units of a lane stage that are dispatched or running."""
+    busy = [state.value for state in IN_FLIGHT_STATES]
+    table = table_of(lane)
+    with store.db.read() as conn:
+        query = select(table.c.id).where(table.c.stage == STAGE_OF_LANE[lane].name, table.c.state.in_(busy))
+        return len(conn.execute(query).all())
 
 
 def recount(store: SqlStore) -> None:

@@ -92,6 +92,9 @@ def test_a_named_file_must_exist(tmp_path: Path) -> None:
     assert faults(environment(tmp_path, PODINSIGHT_CONFIG=str(named))) == [
         f"PODINSIGHT_CONFIG={named}: there is no such file"
     ]
+    assert faults(environment(tmp_path, PODINSIGHT_CONFIG=str(tmp_path))) == [
+        f"PODINSIGHT_CONFIG={tmp_path}: is a folder, not a file"
+    ]
     named.write_text('state_dir = "state"\nmodel_dir = "/models"\n[host_limits]\n"a.org" = 2\n', "utf-8")
     settings = load({"PODINSIGHT_CONFIG": str(named)})
     assert settings.state_dir == tmp_path / "state"
@@ -224,9 +227,9 @@ def test_the_user_agent_names_a_contact_if_there_is_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "fault"),
     [
-        ({"RENEW_SECONDS": "45"}, "renew_seconds (45) must be less than half of lease_seconds (45)"),
+        ({"RENEW_SECONDS": "45"}, "renew_seconds (45) must be less than half of lease_seconds (90)"),
         ({"PROGRESS_SECONDS": "20"}, "renew_seconds (20) must be less than progress_seconds (20)"),
-        ({"HEARTBEAT_SECONDS": "15"}, "heartbeat_seconds (15) must be less than half of worker_stale_seconds (15)"),
+        ({"HEARTBEAT_SECONDS": "15"}, "heartbeat_seconds (15) must be less than half of worker_stale_seconds (30)"),
         ({"CONNECT_SECONDS": "900"}, "connect_seconds (900) must be less than fetch_seconds (900)"),
         ({"READ_SECONDS": "901"}, "read_seconds (901) must be less than fetch_seconds (900)"),
         ({"FLOWER_PORT": "6390"}, "broker_port and flower_port are both 6390"),

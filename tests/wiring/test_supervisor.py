@@ -1,8 +1,10 @@
 """The supervisor with real processes, a real Valkey and a real SQLite database; Celery's processes are stand-ins."""
 
 import os
+import re
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,11 +12,14 @@ import psutil
 import pytest
 
 from podinsight.errors import Unavailable
+from podinsight.ports import StatusStore
+from podinsight.supervisor import stack
 from podinsight.supervisor.broker import PortInUse
+from podinsight.supervisor.checks import Check
 from podinsight.supervisor.processes import created
 from podinsight.supervisor.registry import Registry
 from tests.support.stand_in_child import BROKEN, STUBBORN
-from tests.support.stand_in_stack import StandInStack, make_stack, wait_for
+from tests.support.stand_in_stack import StandInCommands, StandInStack, make_stack, wait_for
 
 STEADY = ("broker", "beat", "flower", "fetch", "gpu", "light")
 
@@ -228,6 +233,44 @@ def test_up_that_fails_says_which_part_shows_its_log_and_stops_everything(
     with pytest.raises(Unavailable, match=text):
         fresh.up({BROKEN: role})
     assert fresh.processes() == []
+
+
+@pytest.mark.parametrize("sighted", ["nothing", "supervisor", "broker"])
+def test_up_that_is_interrupted_stops_what_it_started(fresh: StandInStack, sighted: str) -> None:
+    opened: list[StatusStore] = []
+
+    def open_store() -> StatusStore:
+        if not opened:
+            opened.append(fresh.open_store())
+            threading.Thread(target=interrupt).start()
+        return fresh.open_store()
+
+    def interrupt() -> None:
+        wait_for(lambda: sighted == "nothing" or fresh.pids()[sighted])
+        wait_for(fresh.processes)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        stack.up(fresh.settings, fresh.environ, commands=StandInCommands(fresh.settings), open_store=open_store)
+    for store in opened:
+        store.close()
+    assert fresh.processes() == []
+
+
+def test_health_after_up_is_well_before_the_first_reconcile(running: StandInStack) -> None:
+    beat = running.health()["beat"]
+    assert beat.ok
+    assert re.search(r"started \d+ s ago, reconcile is due", beat.detail)
+
+
+def test_health_of_a_stack_that_was_killed_counts_no_worker(fresh: StandInStack) -> None:
+    fresh.up()
+    pids = fresh.pids()
+    kill_supervisor_and_keeper(fresh)
+    assert fresh.health()["gpu"].ok  # it works on
+    kill(pids["gpu"][0])
+    wait_for(lambda: fresh.pids()["gpu"] == [])
+    assert fresh.health()["gpu"] == Check("gpu", False, "0 of 1 ready")
 
 
 def test_run_files_of_another_boot_do_no_harm(fresh: StandInStack) -> None:

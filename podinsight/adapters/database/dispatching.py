@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, func, select, update
+from sqlalchemy import Connection, Row, Table, and_, func, select, update
+from sqlalchemy.sql.elements import ColumnElement
 
 from podinsight.adapters.database.lanes import LaneMoves
 from podinsight.adapters.database.models import chunks, inline, lanes, state_is, work
@@ -14,6 +15,10 @@ from podinsight.topology import PRIORITIES, STAGE_OF_LANE, STAGES
 
 _AT_ONCE = 500
 _LANES_A_HOST = len(PRIORITIES)
+
+
+def _leased_to(table: Table, worker: str) -> ColumnElement[bool]:
+    return and_(state_is(table, State.RUNNING), table.c.worker == worker)
 
 
 class Dispatching(Units):
@@ -32,9 +37,12 @@ class Dispatching(Units):
                 return []
             return self._take(conn, moves, table, self._shares(conn, lane, free, slots))
 
-    def in_flight(self, lane: str) -> int:
+    def leased(self, worker: str) -> int:
         with self._db.read() as conn:
-            return self._count_in_flight(conn, table_of(lane), STAGE_OF_LANE[lane].name)
+            return sum(
+                int(conn.execute(select(func.count()).select_from(table).where(_leased_to(table, worker))).scalar_one())
+                for table in (chunks, work)
+            )
 
     def undo_dispatch(self, tickets: Sequence[Ticket]) -> None:
         with self._transition() as (conn, moves):
@@ -69,7 +77,7 @@ class Dispatching(Units):
             with self._transition() as (conn, moves):
                 rows = conn.execute(
                     select(table)
-                    .where(state_is(table, State.RUNNING), table.c.worker == worker)
+                    .where(_leased_to(table, worker))
                     .order_by(table.c.id)
                     .with_for_update()
                 ).all()

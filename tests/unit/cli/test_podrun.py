@@ -12,7 +12,11 @@ from click.testing import CliRunner
 from podinsight.cli.main import cli
 from podinsight.domain.control import Mode
 from podinsight.supervisor.commands import PROJECT_ROOT
+from podinsight.topology import QUEUES
 from tests.unit.cli.desk import Desk
+
+
+HUGE = "99999999999999999999999"
 
 
 def podrun(*words: str) -> tuple[int, str, str]:
@@ -26,7 +30,7 @@ def test_help_lists_commands_and_exit_codes() -> None:
     assert code == 0
     for word in ("demo", "up", "down", "restart", "health", "logs", "feeds", "fetch", "transcribe", "retry", "status"):
         assert f"\n  {word} " in said
-    for word in ("show", "models", "settings", "pause", "halt", "resume"):
+    for word in ("episodes", "show", "models", "settings", "pause", "halt", "resume"):
         assert f"\n  {word} " in said
     lines = said.partition("Exit codes:")[2].split("\n")
     assert [line.split()[0] for line in lines if line.strip()] == ["0", "1", "2", "3", "130"]
@@ -58,6 +62,14 @@ def test_every_command_has_help(command: str) -> None:
         (("fetch", "--feed", "nobody"), "nobody"),
         (("fetch", "ftp://a.example/x.mp3"), "http"),
         (("logs", "nobody"), "nobody"),
+        (("show", "nobody"), "podrun episodes"),
+        (("fetch", "no/body"), "podrun episodes"),
+        (("fetch", "--limit", HUGE), HUGE),
+        (("transcribe", "--limit", HUGE), HUGE),
+        (("episodes", "--limit", HUGE), HUGE),
+        (("status", "--limit", HUGE), HUGE),
+        (("show", "x", "--lines", HUGE), HUGE),
+        (("logs", "-n", HUGE), HUGE),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_2(state: Path, words: tuple[str, ...], hint: str) -> None:
@@ -88,14 +100,24 @@ def test_an_unreachable_database_is_exit_3(state: Path, monkeypatch: pytest.Monk
     assert "Traceback" not in complained
 
 
-def test_a_state_folder_that_cannot_be_made_is_one_line(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    state.parent.mkdir(exist_ok=True)
+@pytest.mark.parametrize("command", ["up", "down", "restart", "health", "status", "episodes", "demo"])
+@pytest.mark.parametrize("name", ["file", "file/state"])
+def test_a_state_folder_that_cannot_be_used_is_wrong_use(
+    state: Path, monkeypatch: pytest.MonkeyPatch, command: str, name: str
+) -> None:
     (state.parent / "file").write_text("")
-    monkeypatch.setenv("PODINSIGHT_STATE_DIR", str(state.parent / "file" / "state"))
-    code, _, complained = podrun("status")
-    assert code in (1, 3)
-    assert complained.startswith("podrun: ")
+    monkeypatch.setenv("PODINSIGHT_STATE_DIR", str(state.parent / name))
+    code, said, complained = podrun(command)
+    assert (code, said) == (2, "")
+    assert complained.startswith(f"podrun: the state folder {state.parent / name} ")
+    assert "PODINSIGHT_STATE_DIR" in complained
     assert complained.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["status", "down"])
+def test_the_state_folder_is_its_owners_alone(state: Path, free_ports: None, command: str) -> None:
+    assert podrun(command)[0] == 0
+    assert state.stat().st_mode & 0o777 == 0o700
 
 
 def test_settings_mask_secrets(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,6 +148,9 @@ def test_pause_halt_and_resume(desk: Desk) -> None:
     said = desk.run("status").stdout
     assert "halted by bob" in said
     assert "worse" in said
+    assert "`podrun resume --by NAME --why REASON` goes on" in said
+    for command in ("pause", "halt", "resume"):
+        assert f"Example: podrun {command} --by ada --why " in podrun(command, "--help")[1]
     assert desk.run("resume", "--by", "ada", "--why", "done").exit_code == 0
     assert desk.store.control.read().mode is Mode.RUNNING
     assert "halted" not in desk.run("status").stdout
@@ -137,6 +162,7 @@ def test_health_and_logs_say_that_nothing_runs(state: Path, free_ports: None) ->
     checks = {check["name"]: check["ok"] for check in json.loads(said)["checks"]}
     assert checks["supervisor"] is False
     assert checks["database"] is True
+    assert [checks[pool] for pool in QUEUES] == [False] * len(QUEUES)
     assert podrun("health")[0] == 3
     assert podrun("logs")[0] == 3
     assert "nothing was running" in podrun("down")[1]

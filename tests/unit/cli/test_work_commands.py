@@ -212,6 +212,9 @@ def test_retry_failed(desk: Desk) -> None:
     result = desk.run("retry", "--failed")
     assert (result.exit_code, result.stdout) == (0, "1 row starts over\n")
     assert desk.run("retry", "--failed").stdout == "nothing has failed\n"
+    assert desk.run("retry", "--failed", "--host", "nosuch").stdout == "nothing failed at host nosuch\n"
+    said = desk.run("retry", "--failed", "--host", "nosuch", "--stage", "fetch").stdout
+    assert said == "nothing failed in fetch at host nosuch\n"
 
 
 # ---------------------------------------------------------------------------------------------------- transcribe
@@ -228,7 +231,13 @@ def test_transcribe_takes_what_is_downloaded(desk: Desk) -> None:
     assert desk.run("transcribe", "--model", "tiny.en").exit_code == 3
     assert desk.json("transcribe", "--model", "tiny.en", "--no-wait", "--limit", "1")["transcribe"] == 1
     third = desk.episodes()[2].id
-    assert "not downloaded" in desk.run("transcribe", "--model", "tiny.en", third).stderr
+    for text in (third, desk.web.url("/never.mp3")):  # what it advises can be done
+        result = desk.run("transcribe", "--model", "tiny.en", text)
+        assert (result.exit_code, result.stderr) == (
+            2,
+            f"podrun: {text} is not downloaded: `podrun fetch --transcribe {text}`\n",
+        )
+        assert desk.run("fetch", "--dry-run", "--transcribe", "--model", "tiny.en", text).exit_code == 0
 
 
 @pytest.mark.parametrize("words", [("transcribe",), ("fetch", "--transcribe")])
@@ -292,6 +301,38 @@ def test_show(desk: Desk) -> None:
     for path in said["files"].values():
         assert path in desk.run("show", first.id).stdout
     assert "not asked for" in desk.run("show", second.id).stdout
+    assert desk.json("show", "first-show/guid-1") == said
+
+
+def test_names_of_progress_lines_are_accepted(desk: Desk) -> None:
+    desk.run("feeds", "add", desk.serve_feed("/a", "First Show", 2))
+    with working(desk):
+        assert desk.run("fetch", "first-show/guid-2").stdout.startswith("fetched first-show/guid-2: ")
+        line = desk.run("fetch", desk.web.url("/a/1.mp3")).stdout
+    direct = line.removeprefix("fetched ").partition(":")[0]
+    assert direct.startswith("direct/")
+    assert desk.json("show", direct)["stages"]["fetch"]["state"] == "done"
+    assert desk.json("transcribe", "--dry-run", "--model", "tiny.en", "first-show/guid-2")["transcribe"]["to_do"] == 1
+    for text in ("first-show/guid-3", "second-show/guid-2", "first-show/", "/guid-2"):
+        assert desk.run("show", text).stderr == f"podrun: no episode {text!r}: `podrun episodes` lists them\n"
+
+
+def test_episodes(desk: Desk) -> None:
+    assert desk.run("episodes").stdout == "no episode is known yet: `podrun feeds add URL`\n"
+    desk.run("feeds", "add", desk.serve_feed("/a", "First Show", 3, broken=1), desk.serve_feed("/b", "Other Show", 1))
+    with working(desk):
+        desk.run("fetch", "--feed", "first-show")
+    rows = desk.json("episodes")["episodes"]
+    assert [(row["id"], row["fetch"], row["transcribe"]) for row in rows] == [
+        (episode.id, state, None)
+        for episode, state in zip(desk.episodes(), ["done", "done", "failed", None], strict=True)
+    ]
+    assert [row["name"] for row in desk.json("episodes", "--limit", "2")["episodes"]] == [
+        "first-show/guid-1",
+        "first-show/guid-2",
+    ]
+    _head, line = desk.run("episodes", "--feed", "other-show").stdout.splitlines()
+    assert line.split()[:2] == [rows[3]["id"], "other-show/guid-1"]
 
 
 def _lines(text: str) -> list[Any]:

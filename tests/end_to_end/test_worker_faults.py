@@ -1,0 +1,107 @@
+"""A pool child alone is stopped, killed or frozen, and a whole worker is frozen: the work goes on by itself."""
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from sqlalchemy import func, select
+
+from podinsight.adapters.database.models import stage_runs
+from podinsight.domain.work import State
+from tests.support.feeds import rss
+from tests.support.stack import Stack, running_stack, wait_for
+from tests.support.webserver import WebServer
+
+MP3 = (Path(__file__).parents[2] / "samples" / "episode-1.mp3").read_bytes()
+LONG_LEASE = {"PODINSIGHT_LEASE_SECONDS": "60", "PODINSIGHT_RENEW_SECONDS": "5"}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Leases of a minute: whoever waits for one to expire is too slow for these tests."""
+    with running_stack(tmp_path_factory.mktemp("state"), **LONG_LEASE) as running:
+        yield running
+
+
+def begin(stack: Stack, web: WebServer, name: str, count: int = 3) -> list[str]:
+    """Enqueues `count` episodes and waits until the gpu child is in the middle of one."""
+    web.serve("/a.mp3", MP3, mime="audio/mpeg")
+    items = [(f"{name}-{index}", f"{web.url('/a.mp3')}?{index}") for index in range(count)]
+    web.serve(f"/{name}.xml", rss(name, items), mime="application/rss+xml")
+    ids = stack.add_feed(web.url(f"/{name}.xml"))
+    stack.start(ids)
+    wait_for(lambda: stack.running("transcribe"), 60, "a transcription runs")
+    return ids
+
+
+def child_of(stack: Stack) -> psutil.Process:
+    (main,) = stack.pids("gpu")
+    (child,) = [each for each in psutil.Process(main).children() if "spawn_main" in " ".join(each.cmdline())]
+    return child
+
+
+def outcomes(stack: Stack, ids: list[str]) -> Counter[str]:
+    query = (
+        select(stage_runs.c.outcome, func.count().label("n"))
+        .where(stage_runs.c.episode_id.in_(ids), stage_runs.c.stage == "transcribe")
+        .group_by(stage_runs.c.outcome)
+    )
+    with stack.store.db.read() as connection:
+        return Counter({row.outcome: row.n for row in connection.execute(query)})
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_child_that_is_ended_alone_is_replaced_and_its_unit_comes_back_at_once(
+    stack: Stack, number: signal.Signals
+) -> None:
+    with WebServer() as web:
+        ids = begin(stack, web, f"child-{number.name.lower()}")
+        (main,) = stack.pids("gpu")
+        child = child_of(stack)
+        os.kill(child.pid, number)
+        stack.wait_ended("transcribe", ids, 40)
+        assert stack.states("transcribe", ids) == [State.DONE] * len(ids)
+        assert stack.pids("gpu") == [main], "the worker stays, its pool has a new child"
+        assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+        assert outcomes(stack, ids)["handed back"] <= 1
+
+
+def test_sigterm_to_the_whole_group_hands_back(stack: Stack) -> None:
+    with WebServer() as web:
+        ids = begin(stack, web, "group")
+        (main,) = stack.pids("gpu")
+        os.killpg(main, signal.SIGTERM)
+        wait_for(lambda: main not in stack.pids("gpu"), 8, "the worker is gone")
+        stack.wait_ended("transcribe", ids, 40)
+        assert stack.states("transcribe", ids) == [State.DONE] * len(ids)
+
+
+def test_a_worker_that_was_frozen_past_its_lease_wakes_and_replaces_nothing(tmp_path: Path) -> None:
+    with WebServer() as web, running_stack(tmp_path / "state") as stack:
+        ids = begin(stack, web, "frozen")
+        (main,) = stack.pids("gpu")
+        child = child_of(stack)
+        for pid in (main, child.pid):
+            os.kill(pid, signal.SIGSTOP)
+        stack.store.workers.mark(next(each.id for each in stack.store.workers.list() if each.pid == main), "dead")
+        wait_for(lambda: not stack.running("transcribe"), 20, "its lease has expired")
+        for pid in (main, child.pid):
+            os.kill(pid, signal.SIGCONT)
+        wait_for(lambda: main not in stack.pids("gpu"), 20, "it learns that it counts as dead, and stops")
+        stack.wait_ended("transcribe", ids, 60)
+        assert stack.states("transcribe", ids) == [State.DONE] * len(ids)
+        assert set(stack.commits().values()) == {1}
+
+
+def test_a_child_that_hangs_in_a_native_call_is_ended_after_its_lease(tmp_path: Path) -> None:
+    with WebServer() as web, running_stack(tmp_path / "state") as stack:
+        ids = begin(stack, web, "hung")
+        child = child_of(stack)
+        os.kill(child.pid, signal.SIGSTOP)  # as a call that holds the interpreter: no thread of it gets on
+        stack.wait_ended("transcribe", ids, 60)
+        assert stack.states("transcribe", ids) == [State.DONE] * len(ids)
+        assert set(stack.commits().values()) == {1}
