@@ -3,6 +3,7 @@
 Build it in the process that uses it: obstore used before a fork hangs the child (DESIGN.md, Decided).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,8 +59,11 @@ def celery_settings(settings: Settings) -> dict[str, object]:
     return celery_config(settings.redis_url, settings.dispatch_expiry_seconds)
 
 
-def build(settings: Settings) -> Container:
-    """Everything a worker, the CLI or an API needs. Nothing heavy is loaded before its first use."""
+def build(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> Container:
+    """Everything a worker, the CLI or an API needs. Nothing heavy is loaded before its first use.
+
+    stopping: says that this process is asked to stop; open requests end then.
+    """
     clock = SystemClock()
     limits = HostLimits(settings.host_limits, settings.default_host_limit)
     return Container(
@@ -85,6 +89,7 @@ def build(settings: Settings) -> Container:
                 total_seconds=settings.fetch_seconds,
                 max_feed_bytes=settings.max_feed_bytes,
                 max_audio_bytes=settings.max_audio_bytes,
+                stopping=stopping,
             )
         ),
         parser=FeedparserParser(),

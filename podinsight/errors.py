@@ -8,12 +8,14 @@ class PodinsightError(Exception):
 class Transient(PodinsightError):
     """May pass by itself: the work row is delayed and tried again, up to its attempts.
 
-    `retry_after` is the number of seconds the other side asked for, if it did.
+    `retry_after` is the number of seconds the other side asked for, if it did. `ours`: the fault lies in a part of
+    our own (the object store), so no attempt is charged to the unit.
     """
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, retry_after: float | None = None, *, ours: bool = False) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.ours = ours
 
 
 class Permanent(PodinsightError):

@@ -50,7 +50,7 @@ class ObjectStore(Protocol):
     - `delete` of a missing key is fine;
     - a key that is empty, absolute, has an empty, `.` or `..` component, a backslash or a control character,
       or an unknown area, raises `Refused`;
-    - the store being unreachable raises `Transient`.
+    - the store being unreachable raises `Transient` with `ours`.
     """
 
     def put(self, key: str, data: bytes) -> None: ...
@@ -246,7 +246,10 @@ class Reconciled:
 
 
 class WorkRows(Protocol):
-    """Work rows, chunks and lanes: the truth about every unit. Every method is one transaction.
+    """Work rows, chunks and lanes: the truth about every unit.
+
+    Every method is one transaction, but for these: enqueueing goes in batches, dispatch, reconcile and expire_worker
+    in two. Each step is whole by itself, and saying it again does the rest.
 
     Transitions keep the lanes' counters; a write that carries a lease whose token is no longer the row's raises
     `LeaseLost` and changes nothing.
@@ -254,7 +257,8 @@ class WorkRows(Protocol):
 
     def enqueue_fetch(self, episode_ids: Sequence[str], priority: int, transcribe: Mapping[str, object] | None) -> int:
         """Makes `waiting` fetch rows for episodes that have none; with `transcribe` (its params) also transcribe
-        rows, `held` until the audio is there (or `waiting` if it is). Returns how many rows are new."""
+        rows, `held` until the audio is there (or `waiting` if it is). Returns how many fetch rows are new. What is
+        there stays as it is, so a call that was cut off is simply made again."""
         ...
 
     def enqueue_transcribe(self, episode_ids: Sequence[str], priority: int, params: Mapping[str, object]) -> int:
@@ -310,9 +314,18 @@ class WorkRows(Protocol):
         """Committed units whose fixed names are not written yet."""
         ...
 
-    def projected(self, projection: Projection) -> None:
+    def projected(self, projection: Projection) -> bool:
         """The objects lie under their fixed names: the episode says so, and a transcribe row that was held for the
-        audio becomes `waiting` with one chunk. Saying it twice changes nothing."""
+        audio becomes `waiting` with one chunk. Saying it twice changes nothing: returns whether it was the first."""
+        ...
+
+    def postpone(self, projection: Projection) -> None:
+        """It cannot be made now: `unprojected` gives it after all others."""
+        ...
+
+    def redo(self, projection: Projection, reason: str) -> bool:
+        """What was committed is gone before it had its fixed name: the unit is `waiting` again, a transcription with
+        all its chunks; a loss, and past the stage's losses `failed`. Returns False when it is projected already."""
         ...
 
     def reconcile(self, dispatch_seconds: float) -> Reconciled:

@@ -29,7 +29,7 @@ _busy = 0
 @functools.cache
 def container() -> Container:
     """Built at first use, in the process that uses it (never before a fork)."""
-    return build(settings)
+    return build(settings, stopping)
 
 
 def times() -> LeaseTimes:

@@ -26,6 +26,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MAX_ADDRESSES_TRIED = 4
 MAX_CONNECT_SECONDS = 30.0
+STOP_LOOK_SECONDS = 0.5
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _FORBIDDEN_V4 = tuple(
     ipaddress.IPv4Network(block)
@@ -130,16 +131,24 @@ class Deadline:
     """The end of one request, from the first connection to the last byte.
 
     A time-out per read never ends a body, or a header, that drips; so when the time is over the socket is shut from
-    another thread, and the reader sees an end, with `expired` set.
+    another thread, and the reader sees an end, with `expired` set. So it is when the process is asked to stop.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, stopping: Callable[[], bool] = lambda: False) -> None:
         self.expired = False
+        self.seconds = seconds
         self._at = time.monotonic() + seconds
+        self._stopping = stopping
         self._sock: socket.socket | None = None
         self._lock = threading.Lock()
-        self._timer = threading.Timer(seconds, self._shut)
-        self._timer.daemon = True
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch_clock, name="deadline", daemon=True)
+
+    def _watch_clock(self) -> None:
+        while not self._over.wait(self.left(STOP_LOOK_SECONDS)):
+            if time.monotonic() >= self._at or self._stopping():
+                self._shut()
+                return
 
     def left(self, most: float) -> float:
         """Seconds left, at most `most`, at least a moment."""
@@ -160,11 +169,11 @@ class Deadline:
                 socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
 
     def __enter__(self) -> "Deadline":
-        self._timer.start()
+        self._thread.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._timer.cancel()
+        self._over.set()
 
 
 class CurrentDeadline(threading.local):

@@ -99,7 +99,7 @@ def translated(key: str) -> Iterator[None]:
         number = int(code[1]) if code else getattr(error, "errno", None)
         if number in _HOPELESS or re.search(r"status code: (403|404)", text):
             raise Permanent(f"the object store cannot do this with {key}: {_first_line(error)}") from error
-        raise Transient(f"the object store does not answer for {key}: {_first_line(error)}") from error
+        raise Transient(f"the object store does not answer for {key}: {_first_line(error)}", ours=True) from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -38,9 +38,10 @@ class FetchPolicy:
     """How this installation goes to the web.
 
     allowed_hosts: hostnames that may be at an address that is not public.
-    total_seconds: from the first connection to the last byte, over all redirects.
+    total_seconds: from the first connection to the last byte, over all redirects; a document has document_seconds.
     resolver: (host, port) → addresses.
     ca_file: a PEM file of certificates to trust instead of the usual ones.
+    stopping: asked twice a second; when it says so, every open request ends as if its time were over.
     """
 
     user_agent: str
@@ -51,8 +52,10 @@ class FetchPolicy:
     max_feed_bytes: int
     max_audio_bytes: int
     max_redirects: int = 10
+    document_seconds: float = 60.0
     resolver: Resolver = resolve
     ca_file: str | None = None
+    stopping: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ class RequestsFetcher:
         conditional = "If-None-Match" in headers or "If-Modified-Since" in headers
         here = normalise_url(url)
         seen = {here}
-        with Deadline(self._policy.total_seconds) as deadline:
+        with Deadline(self._seconds(kind), self._policy.stopping) as deadline:
             while True:
                 response = self._send(here, headers, deadline)
                 try:
@@ -203,7 +206,7 @@ class RequestsFetcher:
         with self._translated(answer.url, answer.deadline, answer):
             data: bytes = raw.read1(PIECE_BYTES, decode_content=decode)
         if answer.deadline.expired:
-            raise self._too_long(answer.url)
+            raise _too_long(answer.url, answer.deadline)
         return data
 
     @contextmanager
@@ -212,7 +215,7 @@ class RequestsFetcher:
             yield
         except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError) as error:
             if deadline.expired:
-                raise self._too_long(url) from None
+                raise _too_long(url, deadline) from None
             if answer is None and isinstance(error, ValueError):
                 raise Permanent(f"a URL that cannot be requested: {redact_url(url)}") from None
             text = failure_text(error)
@@ -220,8 +223,9 @@ class RequestsFetcher:
                 raise _short(answer) from None
             raise Transient(f"{text}: {host_of(url)} ({redact_url(url)})") from None
 
-    def _too_long(self, url: str) -> Transient:
-        return Transient(f"not done after {self._policy.total_seconds:g} s: {host_of(url)} ({redact_url(url)})")
+    def _seconds(self, kind: Kind) -> float:
+        total = self._policy.total_seconds
+        return total if kind is Kind.AUDIO else min(total, self._policy.document_seconds)
 
     def _check_size(self, size: int, answer: _Answer) -> None:
         ceiling = self._policy.max_audio_bytes if answer.kind is Kind.AUDIO else self._policy.max_feed_bytes
@@ -232,3 +236,7 @@ class RequestsFetcher:
 def _short(answer: _Answer) -> Transient:
     received = answer.response.raw.tell()
     return Transient(f"the body ended after {received} of {answer.declared} bytes: {answer.where()}")
+
+
+def _too_long(url: str, deadline: Deadline) -> Transient:
+    return Transient(f"not done after {deadline.seconds:g} s: {host_of(url)} ({redact_url(url)})")

@@ -12,6 +12,7 @@ from podinsight.errors import Permanent
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 MASK = "***"
+LONGEST_HOST = 253  # of DNS
 
 _HOST = re.compile(r"(?!-)[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -200,6 +201,8 @@ def _host(parts: SplitResult) -> str:
     host = _ascii_host(name)
     if not host:
         raise InvalidUrl("a URL without a readable host name")
+    if len(host) > LONGEST_HOST:
+        raise InvalidUrl(f"a URL with a host name of more than {LONGEST_HOST} characters")
     return host
 
 
@@ -214,9 +217,13 @@ def _ascii_host(name: str) -> str:
     """Lower-case IDNA form of a hostname, or an IPv6 address; empty when it is neither."""
     if ":" in name:
         try:
-            return str(ipaddress.IPv6Address(name.partition("%")[0]))
+            address = ipaddress.IPv6Address(name.partition("%")[0])
         except ValueError:
             return ""
+        if address.ipv4_mapped:  # written the same by every Python: it is part of ids
+            high, low = divmod(int(address.ipv4_mapped), 1 << 16)
+            return f"::ffff:{high:x}:{low:x}"
+        return str(address)
     folded = unicodedata.normalize("NFKC", name.lower()).lower().replace("\u3002", ".").rstrip(".")
     host = ".".join(_ascii_label(label) for label in folded.split("."))
     return host if _HOST.fullmatch(host) else ""

@@ -133,13 +133,16 @@ def aggregate(states: Iterable[State]) -> State:
     return State.DONE if present else State.HELD
 
 
+LONGEST_RETRY_AFTER = 86_400.0  # seconds: what a server asks for by mistake (a date in 2099) is not for ever
+
+
 def backoff(attempt: int, jitter: float, retry_after: float | None = None) -> float:
     """Seconds to wait after failure number `attempt` (1-based): exponential 2–30 s with jitter (F6).
 
     Args:
         attempt: how many attempts have failed so far.
         jitter: a random number in [0, 1).
-        retry_after: what the server asked for; never undercut.
+        retry_after: what the server asked for; never undercut, but no more than a day.
     """
     wait = min(30.0, 2.0**attempt) * (0.5 + jitter / 2)
-    return max(2.0, wait, retry_after or 0.0)
+    return max(2.0, wait, min(retry_after or 0.0, LONGEST_RETRY_AFTER))

@@ -9,7 +9,7 @@ from podinsight.domain.episode import Episode, FetchedAudio
 from podinsight.domain.feed import FeedItem
 from podinsight.domain.identity import direct_guid, host_of, normalise_url, redact_url
 from podinsight.domain.work import Lease
-from podinsight.errors import Permanent
+from podinsight.errors import Abandoned, Permanent, Transient
 from podinsight.ports import Fetcher, MediaProbe, ObjectStore, StatusStore
 from podinsight.services.lease import LeaseTimes, kept
 from podinsight.services.project import project_episode
@@ -66,10 +66,12 @@ def fetch_episode(
             audio = _download(ports, episode, lease, heart.beat)
             ports.store.work.commit_fetch(lease, audio, time.monotonic() - started)
     except Exception as error:
+        if stopping() and isinstance(error, Transient):
+            error = Abandoned("the process was asked to stop")  # that is what cut the request off
         discard(ports.objects, [_attempt_key(episode, lease)], error)
         state = settle(ports.store.work, lease, error)
         error.add_note(f"episode {episode.id} is {state.value}")
-        raise
+        raise error from None
     project_episode(ports.store, ports.objects, "fetch", episode.id)
     return f"{episode.id}: {audio.size} bytes, {audio.seconds:.1f} s of audio"
 

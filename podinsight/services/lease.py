@@ -1,5 +1,6 @@
 """Keeping a lease while there is progress, and noticing when to stop."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 from podinsight.domain.work import Lease
 from podinsight.errors import Abandoned, LeaseLost, Unavailable
 from podinsight.ports import WorkRows
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Heart:
         self._last = time.monotonic()
         self._renewed = time.monotonic()
         self._lost: str | None = None
+        self._odd = False
         self._ended = threading.Event()
 
     def beat(self, _done: float = 0.0) -> None:
@@ -59,7 +63,10 @@ class Heart:
             except LeaseLost as error:
                 self._lost = str(error)
                 return
-            except Unavailable:
+            except Exception as error:  # a thread that ended silently would leave its work running without a lease
+                if not isinstance(error, Unavailable) and not self._odd:
+                    self._odd = True
+                    _log.exception("the lease on %s cannot be renewed", self._lease.unit_id)
                 if time.monotonic() - self._renewed > self._times.lease:
                     self._lost = "the database was away for longer than the lease"
                     return

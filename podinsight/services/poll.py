@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from podinsight.domain.feed import Feed
-from podinsight.errors import PodinsightError, Transient
+from podinsight.domain.work import LONGEST_RETRY_AFTER
+from podinsight.errors import PodinsightError, Transient, Unavailable
 from podinsight.ports import Clock, FeedParser, Fetcher, StatusStore
 
 _HOLD_SECONDS = 300.0
@@ -25,17 +26,27 @@ def poll_feed(ports: PollPorts, feed: Feed, every: float) -> int:
     """Polls one feed; returns how many episodes are new.
 
     Raises:
-        PodinsightError: why it could not be read; the feed's row says so, and it is polled again later.
+        Unavailable: the database is away.
+        Exception: why it could not be read; the feed's row says so, and it is polled again later.
     """
     catalogue, now = ports.store.catalogue, ports.clock.now
     try:
         document = ports.fetcher.document(feed.url, feed.etag, feed.last_modified)
         parsed = ports.parser.parse(document) if document.body is not None else None
-    except PodinsightError as error:
-        asked = error.retry_after if isinstance(error, Transient) else None
-        catalogue.record_poll_error(feed.id, str(error), now() + (asked or every))
+        return catalogue.record_poll(feed.id, document, parsed, now() + every)
+    except Unavailable:
         raise
-    return catalogue.record_poll(feed.id, document, parsed, now() + every)
+    except Exception as error:
+        asked = min(error.retry_after or 0.0, LONGEST_RETRY_AFTER) if isinstance(error, Transient) else 0.0
+        catalogue.record_poll_error(feed.id, _reason(error), now() + (asked or every))
+        raise
+
+
+def _reason(error: Exception) -> str:
+    """What the feed's row says. Of an unexpected error the first line only: databases tell all their values."""
+    if isinstance(error, PodinsightError):
+        return str(error)
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 def poll_due(ports: PollPorts, every: float, budget: float, stopping: Callable[[], bool]) -> tuple[int, list[str]]:
@@ -53,7 +64,9 @@ def poll_due(ports: PollPorts, every: float, budget: float, stopping: Callable[[
             break
         try:
             added += poll_feed(ports, due[0], every)
-        except PodinsightError as error:
-            faults.append(f"{due[0].id}: {error}")
+        except Unavailable:
+            raise
+        except Exception as error:  # what one feed breaks must not keep the others from their poll
+            faults.append(f"{due[0].id}: {_reason(error)}")
     ports.store.control.tick("poll_feeds")
     return added, faults

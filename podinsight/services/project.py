@@ -37,24 +37,43 @@ def meta(episode: Episode) -> dict[str, object]:
     }
 
 
-def project(store: StatusStore, objects: ObjectStore, projection: Projection) -> None:
-    """Makes one committed unit visible under its fixed names.
+class Gone(Permanent):
+    """A committed object is gone and its fixed name was never written: only doing the work again brings it back."""
+
+
+def project(store: StatusStore, objects: ObjectStore, projection: Projection) -> bool:
+    """Makes one committed unit visible under its fixed names; returns False when somebody else had done it.
 
     Raises:
-        Permanent: a committed object is gone and its fixed name was never written.
+        Gone: a committed object is gone and its fixed name was never written.
+        PodinsightError: the object store or the database could not do it.
     """
     for source, target in projection.copies:
         try:
             objects.copy(source, target)
         except Permanent:
             if not store.work.unprojected(1, projection.stage, projection.episode.id):
-                return
-            if not objects.exists(target):
+                return False
+            if objects.exists(source):
                 raise
+            if not objects.exists(target):
+                raise Gone(f"what was committed is gone: {source}") from None
     objects.put(projection.episode.meta_key, meta_json(projection.episode))
-    store.work.projected(projection)
+    first = store.work.projected(projection)
+    _correct_meta(store, objects, projection.episode)
     for folder in projection.scratch:
         objects.delete([info.key for info in objects.list(folder)])
+    return first
+
+
+def _correct_meta(store: StatusStore, objects: ObjectStore, episode: Episode) -> None:
+    """Leaves meta.json as the rows are. A projector that was held up between its copies and its meta.json may have
+    written over a newer one; whoever comes last sees it here, and the rows never go back."""
+    while (now := store.catalogue.episode(episode.id)) is not None:
+        wanted = meta_json(now)
+        if objects.get(now.meta_key) == wanted:
+            return
+        objects.put(now.meta_key, wanted)
 
 
 def project_episode(store: StatusStore, objects: ObjectStore, stage: str, episode_id: str) -> None:

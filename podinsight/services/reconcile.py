@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from podinsight.errors import PodinsightError
 from podinsight.ports import ObjectStore, Reconciled, StatusStore
-from podinsight.services.project import project
+from podinsight.services.project import Gone, project
 
 _FORGET_SECONDS = 86_400.0
 
@@ -25,10 +25,14 @@ def reconcile(store: StatusStore, objects: ObjectStore, dispatch_seconds: float)
     faults: list[str] = []
     for projection in store.work.unprojected(100):
         try:
-            project(store, objects, projection)
-            done += 1
-        except PodinsightError as error:
-            faults.append(f"{projection.stage} of {projection.episode.id}: {error}")
+            done += project(store, objects, projection)
+        except Gone as error:
+            store.work.redo(projection, str(error))
+            faults.append(f"{projection.stage} of {projection.episode.id} starts over: {error}")
+        except Exception as error:  # one that cannot be made must not keep the others from it
+            store.work.postpone(projection)
+            what = str(error) if isinstance(error, PodinsightError) else f"{type(error).__name__}: {error}"
+            faults.append(f"{projection.stage} of {projection.episode.id}: {what}")
     store.workers.forget_dead(_FORGET_SECONDS)
     store.control.tick("reconcile")
     return ReconcileReport(rows, done, tuple(faults))

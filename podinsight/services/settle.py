@@ -9,6 +9,8 @@ from podinsight.errors import Abandoned, LeaseLost, Permanent, PodinsightError, 
 from podinsight.ports import ObjectStore, WorkRows
 from podinsight.topology import STAGES
 
+_OUTAGE = 5  # the attempt whose back-off is 15 to 30 s
+
 
 def discard(objects: ObjectStore, keys: Sequence[str], error: Exception) -> None:
     """Deletes what an attempt wrote, unless the commit may have happened after all.
@@ -24,7 +26,8 @@ def discard(objects: ObjectStore, keys: Sequence[str], error: Exception) -> None
 def settle(rows: WorkRows, lease: Lease, error: Exception, jitter: Callable[[], float] = random.random) -> State:
     """Writes the transition that `error` asks for and returns the state.
 
-    Transient: delayed with back-off until the stage's attempts are used up. Permanent: failed. Refused: refused.
+    Transient: delayed with back-off until the stage's attempts are used up; a fault of ours costs no attempt, however
+    long the outage. Permanent: failed. Refused: refused.
     Abandoned: handed back. LeaseLost, or a database that is away: nothing can be written; the lease expires.
     Anything else is a fault of ours and counts as Transient, so that it is seen and tried again.
     """
@@ -41,6 +44,9 @@ def settle(rows: WorkRows, lease: Lease, error: Exception, jitter: Callable[[], 
             case Permanent():
                 rows.end(lease, State.FAILED, str(error))
                 return State.FAILED
+        if isinstance(error, Transient) and error.ours:
+            rows.delay(lease, str(error), backoff(_OUTAGE, jitter()), attempted=False)
+            return State.DELAYED
         attempt = lease.attempts + 1
         reason = str(error) if isinstance(error, Transient) else f"{type(error).__name__}: {error}"
         if attempt >= STAGES[lease.stage].max_attempts:

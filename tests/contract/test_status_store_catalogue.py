@@ -1,10 +1,13 @@
 """Feeds and episodes: who is who, what a poll changes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
+from sqlalchemy import insert, update
 
 from podinsight.adapters.database import SqlStore
+from podinsight.adapters.database.models import feeds
 from podinsight.domain.feed import Document, Feed, FeedItem, ParsedFeed, TranscriptLink
 from podinsight.errors import Permanent
 from tests.support.clock import ManualClock
@@ -186,3 +189,32 @@ def test_a_due_feed_is_taken_once(store: SqlStore, another: Callable[[], SqlStor
     store.catalogue.record_poll_error(feeds[2].id, "502", clock.now() + 30)
     clock.advance(30)
     assert [feed.id for feed in store.catalogue.due_feeds(9, 60)] == [feeds[2].id]
+
+
+def test_what_feeds_and_hosts_say_may_be_long_and_odd(store: SqlStore, rows: Rows) -> None:
+    feed, _new = store.catalogue.add_feed(URL)
+    host = ".".join(["h" * 60] * 4)
+    odd = FeedItem("g", "T\0", f"https://{host}/a.mp3", mime="audio/" + "x" * 300)
+    parsed = ParsedFeed("Show\ud800", language="de-" + "x" * 300, items=(odd,))
+    assert store.catalogue.record_poll(feed.id, Document(URL, b"x", '"e\0tag"', "Mon\ud800"), parsed, 9) == 1
+    assert (known(store).etag, known(store).last_modified) == ('"etag"', "Mon?")
+    (episode,) = store.catalogue.first_episodes(None)
+    assert episode.host == host
+    rows.work.enqueue_fetch([episode.id], 5, None)
+    rows.work.commit_fetch(rows.claim(episode.id, worker=rows.worker()), replace(audio(), mime="audio/" + "y" * 300), 1)
+    rows.project("fetch", episode.id)
+    assert store.catalogue.episodes([episode.id])[0].audio_mime == "audio/" + "y" * 300
+
+
+def test_what_the_database_does_not_take_is_permanent_and_changes_nothing(store: SqlStore) -> None:
+    feed, _new = store.catalogue.add_feed(URL)
+
+    def change_and_double() -> None:
+        with store.db.write() as conn:
+            conn.execute(update(feeds).values(title="changed"))
+            conn.execute(insert(feeds).values(id=feed.id, url="https://ann:secret@feeds.test/", created_at=0))
+
+    with pytest.raises(Permanent, match="does not take") as caught:
+        change_and_double()
+    assert "secret" not in str(caught.value)
+    assert known(store) == feed

@@ -95,6 +95,28 @@ def test_a_new_file_that_somebody_writes_is_waited_for(tmp_path: Path, clock: Ma
 
 
 def test_a_folder_may_have_any_name(tmp_path: Path, clock: ManualClock) -> None:
+    (tmp_path / "50 %").mkdir()
     store = open_store(f"sqlite:///{tmp_path}/50 %/a b/new.db", clock, LIMITS, STALE_SECONDS)
     store.ping()
     store.close()
+
+
+def test_a_folder_with_a_typo_is_no_new_archive(tmp_path: Path, clock: ManualClock) -> None:
+    with pytest.raises(ConfigError, match="archvie/db"):
+        open_store(f"sqlite:///{tmp_path}/archvie/db/podinsight.db", clock, LIMITS, STALE_SECONDS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_closed_file_holds_everything(tmp_path: Path, clock: ManualClock) -> None:
+    """Even while another process has it open, so that SQLite itself would leave the log as it is."""
+    path = tmp_path / "podinsight.db"
+    store = open_store(f"sqlite:///{path}", clock, LIMITS, STALE_SECONDS)
+    other = sqlite3.connect(path)
+    other.execute("SELECT * FROM ticks").fetchall()
+    store.control.tick("last")
+    log = Path(f"{path}-wal")
+    assert log.stat().st_size > 0
+    store.close()
+    assert log.stat().st_size == 0
+    assert other.execute("SELECT name FROM ticks").fetchall() == [("last",)]
+    other.close()

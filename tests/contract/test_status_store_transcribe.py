@@ -79,6 +79,40 @@ def test_chunks_committed_in_any_order_make_one_join(rows: Rows) -> None:
     assert len(rows.store.work.unprojected(10, "transcribe")) == len(orders)
 
 
+def test_a_transcript_that_is_gone_before_it_has_its_name_is_made_again(rows: Rows) -> None:
+    (episode_id,) = rows.transcribes(1, chunks=2)
+    for _ in range(STAGES["transcribe"].max_losses + 1):
+        first, last = chunk_leases(rows, episode_id, 2)
+        assert commit(rows, first) is None
+        join = commit(rows, last)
+        assert join is not None
+        rows.work.commit_transcript(join, FILES)
+        (projection,) = rows.store.work.unprojected(5)
+        assert rows.work.redo(projection, "its transcript is gone")
+        assert not rows.work.redo(projection, "twice")
+    assert rows.state(episode_id, "transcribe") is State.FAILED
+    assert "its transcript is gone" in rows.reason(episode_id, "transcribe")
+    assert rows.work.retry_failed("transcribe", None) == 1
+    rows.transcribe(episode_id)
+    assert rows.state(episode_id, "transcribe") is State.DONE
+
+
+def test_a_failed_join_starts_over_with_its_chunks(rows: Rows) -> None:
+    """Its parts may be gone: to join them once more would fail for ever."""
+    (episode_id,) = rows.transcribes(1, chunks=2)
+    first, last = chunk_leases(rows, episode_id, 2)
+    commit(rows, first)
+    join = commit(rows, last)
+    assert join is not None
+    rows.work.end(join, State.FAILED, "no object part-0")
+    assert rows.state(episode_id, "transcribe") is State.FAILED
+    assert rows.work.retry_failed("transcribe", None) == 1
+    assert [lease.span and lease.span.n for lease in chunk_leases(rows, episode_id, 2)] == [0, 1]
+    rows.work.expire_worker("g1")
+    rows.transcribe(episode_id)
+    assert rows.state(episode_id, "transcribe") is State.DONE
+
+
 def test_a_join_outlives_its_worker(rows: Rows) -> None:
     (episode_id,) = rows.transcribes(1, chunks=2)
     rows.worker("g2", "gpu", 1)

@@ -1,13 +1,15 @@
 """Work rows, by the example of fetches: claims, fences, what ends a lease, what brings a unit back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection, Row
 
-from podinsight.adapters.database import SqlStore
+from podinsight.adapters.database import SqlStore, enqueue
 from podinsight.domain.control import Control, Mode
 from podinsight.domain.work import Lease, State, Ticket
-from podinsight.errors import LeaseLost
+from podinsight.errors import LeaseLost, Unavailable
 from podinsight.ports import Reconciled, StageCount, WorkRows
 from podinsight.topology import STAGES
 from tests.support.rows import LEASE_SECONDS, PARAMS, Rows, audio, in_flight, snapshot
@@ -233,15 +235,67 @@ def test_a_fetch_is_done_once_it_is_projected(rows: Rows) -> None:
     assert (projection.stage, projection.episode.id, projection.episode.audio_seconds) == ("fetch", second, 60.0)
     assert projection.copies == (("raw/a/t", "raw/a/episode.mp3"),)
     assert projection.scratch == (projection.episode.attempts("fetch"),)
-    rows.work.projected(projection)
+    assert rows.work.projected(projection)
     assert rows.store.catalogue.episode(second) == projection.episode
     assert projection.episode.host == "megaphone.fm"
     assert rows.state(second) is State.DONE
     assert rows.state(second, "transcribe") is State.WAITING
     before = snapshot(rows.store)
-    rows.work.projected(projection)
+    assert not rows.work.projected(projection)
+    assert not rows.work.redo(projection, "gone")
+    rows.work.postpone(projection)
     assert snapshot(rows.store) == before
     assert len(before["chunks"]) == 1
+
+
+def test_audio_that_is_gone_before_it_has_its_name_is_fetched_again(rows: Rows) -> None:
+    (episode_id,) = rows.fetches(1, transcribe=True)
+    rows.worker()
+    for turn in range(STAGES["fetch"].max_losses + 1):
+        lease = rows.claim(episode_id)
+        assert lease.losses == turn
+        rows.work.commit_fetch(lease, audio(), 1.0)
+        (projection,) = rows.store.work.unprojected(5)
+        assert rows.work.redo(projection, "its audio is gone")
+        assert not rows.work.redo(projection, "twice")
+        assert rows.store.work.unprojected(5) == []
+    assert rows.state(episode_id) is State.FAILED
+    assert "its audio is gone" in rows.reason(episode_id)
+    assert rows.state(episode_id, "transcribe") is State.FAILED
+    assert rows.work.retry_failed(None, None) == 2
+    rows.fetch(episode_id)
+    assert rows.state(episode_id, "transcribe") is State.WAITING
+
+
+def test_many_are_enqueued_in_several_transactions(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that heartbeats come through. One that is cut off is done again; nothing is doubled."""
+    monkeypatch.setattr(enqueue, "_TRANSACTION", 2)
+    ids = rows.episodes(5)
+    inside = enqueue.Enqueue._without_row
+
+    def breaks_at_the_last(self: enqueue.Enqueue, conn: Connection, batch: Sequence[str], stage: str) -> list[Row[Any]]:
+        if ids[4] in batch:
+            raise Unavailable("away")
+        return inside(self, conn, batch, stage)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(enqueue.Enqueue, "_without_row", breaks_at_the_last)
+        with pytest.raises(Unavailable):
+            rows.work.enqueue_fetch(ids, 5, PARAMS)
+    assert set(rows.store.work.states("transcribe", ids)) == set(ids[:4])
+    assert rows.work.enqueue_fetch(ids, 5, PARAMS) == 1
+    assert set(rows.store.work.states("transcribe", ids)) == set(rows.store.work.states("fetch", ids)) == set(ids)
+
+
+def test_a_postponed_projection_comes_after_the_others(rows: Rows) -> None:
+    ids = rows.fetches(3)
+    rows.worker()
+    for episode_id in ids:
+        rows.work.commit_fetch(rows.claim(episode_id), audio(), 1.0)
+        rows.clock.advance(1)
+    first = rows.store.work.unprojected(1)[0]
+    rows.work.postpone(first)
+    assert [each.episode.id for each in rows.store.work.unprojected(5)] == [ids[1], ids[2], ids[0]]
 
 
 def test_a_draining_worker_may_finish_what_it_holds(rows: Rows) -> None:

@@ -105,3 +105,21 @@ def test_a_child_that_hangs_in_a_native_call_is_ended_after_its_lease(tmp_path: 
         stack.wait_ended("transcribe", ids, 60)
         assert stack.states("transcribe", ids) == [State.DONE] * len(ids)
         assert set(stack.commits().values()) == {1}
+
+
+def test_a_fetch_from_a_silent_server_is_handed_back_when_its_worker_stops(stack: Stack) -> None:
+    with WebServer() as web:
+        web.serve("/silent.mp3", MP3, mime="audio/mpeg", rate=1)
+        web.serve("/silent.xml", rss("silent", [("silent", web.url("/silent.mp3"))]), mime="application/rss+xml")
+        ids = stack.add_feed(web.url("/silent.xml"))
+        stack.start(ids, transcribe=False)
+        wait_for(lambda: stack.running("fetch") and web.in_flight() == 1, 20, "the download hangs")
+        (main,) = stack.pids("fetch")
+        web.serve("/silent.mp3", MP3, mime="audio/mpeg")
+        os.kill(main, signal.SIGTERM)
+        wait_for(lambda: main not in stack.pids("fetch"), 5, "the worker is gone")
+        stack.wait_ended("fetch", ids, 30)
+        assert stack.states("fetch", ids) == [State.DONE]
+        with stack.store.db.read() as connection:
+            query = select(stage_runs.c.outcome).where(stage_runs.c.episode_id.in_(ids)).order_by(stage_runs.c.id)
+            assert list(connection.execute(query).scalars()) == ["handed back", "done"]

@@ -104,8 +104,8 @@ class SqlCatalogue:
                     "link": parsed.link and storable(parsed.link),
                     "language": parsed.language and storable(parsed.language)[:40],
                     "image": parsed.image and storable(parsed.image),
-                    "etag": document.etag,
-                    "last_modified": document.last_modified,
+                    "etag": document.etag and storable(document.etag),
+                    "last_modified": document.last_modified and storable(document.last_modified),
                 }
                 if feed.slug is None:
                     values["slug"] = self._free_slug(conn, parsed.title, feed_id)

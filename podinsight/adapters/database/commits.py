@@ -1,5 +1,6 @@
 """Writes that end a unit with a result, each under its fence, and the projection that follows."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -10,12 +11,10 @@ from podinsight.adapters.database.enqueue import Enqueue
 from podinsight.adapters.database.lanes import LaneMoves
 from podinsight.adapters.database.leases import Leases
 from podinsight.adapters.database.models import chunks, episodes, inline, state_is, work
-from podinsight.adapters.database.units import ENQUEUE_LOCK, column_values
+from podinsight.adapters.database.units import ENQUEUE_LOCK, JOIN_N, column_values, set_aside
 from podinsight.domain.episode import Episode, FetchedAudio, Projection, TranscriptFiles
 from podinsight.domain.work import Lease, State
 from podinsight.topology import STAGES
-
-JOIN_N = -1
 
 
 class Commits(Enqueue, Leases):
@@ -37,7 +36,7 @@ class Commits(Enqueue, Leases):
         }
         with self._transition() as (conn, moves):
             row = self._held_row(conn, lease)
-            self._move(conn, moves, work, row, State.DONE, "", result=result, projected=False, losses=0)
+            self._move(conn, moves, work, row, State.DONE, "", result=result, projected=False)
             self._record_run(conn, lease, "done", wall_seconds=wall_seconds)
 
     def commit_chunk(self, lease: Lease, part_key: str, wall_seconds: float, lease_seconds: float) -> Lease | None:
@@ -118,17 +117,50 @@ class Commits(Enqueue, Leases):
                 found.append(Projection(row.id, row.stage, episode, copies, tuple(scratch)))
             return found
 
-    def projected(self, projection: Projection) -> None:
+    def projected(self, projection: Projection) -> bool:
         episode_id = projection.episode.id
         with self._transition() as (conn, moves):
             # Who enqueues sees the audio, or is seen here: else a row could be held for audio that is there.
             self._db.lock(conn, ENQUEUE_LOCK, shared=True)
-            row = conn.execute(
-                select(work).where(work.c.id == projection.work_id, work.c.projected == inline(False)).with_for_update()
-            ).first()
+            row = self._unprojected_row(conn, projection)
             if row is None:
-                return
-            conn.execute(update(work).where(work.c.id == row.id).values(projected=True))
+                return False
+            conn.execute(update(work).where(work.c.id == row.id).values(projected=True, losses=0))
             conn.execute(update(episodes).where(episodes.c.id == episode_id).values(row.result["episode"]))
             if STAGES[row.stage].next == "transcribe":
                 self.release_transcribe(conn, moves, episode_id)
+            return True
+
+    def postpone(self, projection: Projection) -> None:
+        behind = update(work).where(work.c.id == projection.work_id, work.c.projected == inline(False))
+        with self._db.write() as conn:
+            conn.execute(behind.values(changed_at=self._clock.now()))
+
+    def redo(self, projection: Projection, reason: str) -> bool:
+        with self._transition() as (conn, moves):
+            of_episode = select(chunks).where(chunks.c.episode_id == projection.episode.id).order_by(chunks.c.id)
+            units = conn.execute(of_episode.with_for_update()).all() if projection.stage == "transcribe" else []
+            row = self._unprojected_row(conn, projection)
+            if row is None:
+                return False
+            conn.execute(update(work).where(work.c.id == row.id).values(projected=True, losses=row.losses + 1))
+            if projection.stage == "fetch":
+                self._lose(conn, moves, work, row, reason)
+            else:
+                self._undo_chunks(conn, moves, row, units, reason)
+            return True
+
+    def _undo_chunks(
+        self, conn: Connection, moves: LaneMoves, row: Row[Any], units: Sequence[Row[Any]], reason: str
+    ) -> None:
+        """All of a transcription is to be made once more: its parts are tidied away with the transcript. The losses
+        are counted in the work row, because a chunk's are forgotten with each commit."""
+        losses = int(row.losses) + 1
+        if losses > STAGES[row.stage].max_losses:
+            self._start_chunks_over(conn, moves, units, State.FAILED, set_aside(losses, reason), losses=losses)
+        else:
+            self._start_chunks_over(conn, moves, units, State.WAITING, reason, losses=losses)
+
+    def _unprojected_row(self, conn: Connection, projection: Projection) -> Row[Any] | None:
+        query = select(work).where(work.c.id == projection.work_id, work.c.projected == inline(False))
+        return conn.execute(query.with_for_update()).first()

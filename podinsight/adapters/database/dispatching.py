@@ -76,10 +76,7 @@ class Dispatching(Units):
         for table in (chunks, work):
             with self._transition() as (conn, moves):
                 rows = conn.execute(
-                    select(table)
-                    .where(_leased_to(table, worker))
-                    .order_by(table.c.id)
-                    .with_for_update()
+                    select(table).where(_leased_to(table, worker)).order_by(table.c.id).with_for_update()
                 ).all()
                 for row in rows:
                     self._lose(conn, moves, table, row)
@@ -151,19 +148,3 @@ class Dispatching(Units):
         for row in rows:
             self._return(conn, moves, table, row)
         return len(rows)
-
-    def _return(self, conn: Connection, moves: LaneMoves, table: Table, row: Row[Any], **more: object) -> None:
-        """Back to the lane, at the old rank: it has waited longest."""
-        self._move(conn, moves, table, row, State.WAITING, str(row.reason), not_before=None, **more)
-
-    def _lose(self, conn: Connection, moves: LaneMoves, table: Table, row: Row[Any]) -> int:
-        """A lease that ended with its worker: a loss. Past the stage's losses the unit is set aside."""
-        losses = int(row.losses) + 1
-        if losses <= STAGES[row.stage].max_losses:
-            self._return(conn, moves, table, row, losses=losses)
-            return 0
-        reason = f"set aside: its worker died {losses} times while it ran"
-        self._move(conn, moves, table, row, State.FAILED, reason, losses=losses)
-        if row.stage == "fetch":
-            self._fail_waiting_for_audio(conn, moves, row.episode_id, State.FAILED, reason)
-        return 1

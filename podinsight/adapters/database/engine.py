@@ -5,20 +5,29 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import QueuePool, StaticPool
 
-from podinsight.errors import ConfigError, Unavailable
+from podinsight.errors import ConfigError, Permanent, Unavailable
 
 BUSY_SECONDS = 30.0
+# A server that went away without a word is noticed within a minute, not after the kernel's two hours.
+_POSTGRESQL = {
+    "connect_timeout": 10,
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 
 
 def storable(text: str) -> str:
@@ -32,7 +41,7 @@ def make_engine(url: str) -> Engine:
     PostgreSQL: 4 connections a process and 4 more under load, so that 8 processes stay under 100 (DESIGN.md, Data).
 
     Raises:
-        ConfigError: the URL is none of these, or its driver is not installed.
+        ConfigError: the URL is none of these, its driver is not installed, or the folder above the file's is missing.
     """
     try:
         parsed = make_url(url)
@@ -43,7 +52,7 @@ def make_engine(url: str) -> Engine:
                 max_overflow=4,
                 pool_pre_ping=True,
                 pool_timeout=BUSY_SECONDS,
-                connect_args={"connect_timeout": 10},
+                connect_args=_POSTGRESQL,
             )
     except (ArgumentError, ImportError) as error:
         # The URL itself is not shown: there may be a password in it.
@@ -52,7 +61,7 @@ def make_engine(url: str) -> Engine:
     if memory:
         engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
     else:
-        Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(Path(str(parsed.database)).parent)
         engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=4, max_overflow=20)
 
     @event.listens_for(engine, "connect")
@@ -72,6 +81,14 @@ def make_engine(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN" if options.get("podinsight_read") else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _make_folder(folder: Path) -> None:
+    """One level alone: a path with a typo in it is an error, and not a new, empty archive."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"the database's folder {folder} cannot be made: {error.strerror}") from error
 
 
 def _use_wal(cursor: sqlite3.Cursor) -> None:
@@ -99,7 +116,12 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A read-write transaction. Raises Unavailable when the database does not answer or stays locked."""
+        """A read-write transaction.
+
+        Raises:
+            Unavailable: the database does not answer or stays locked.
+            Permanent: it does not take a value.
+        """
         with self._transaction(read=False) as connection:
             yield connection
 
@@ -126,6 +148,8 @@ class Database:
                 raise Unavailable(f"the database cannot be read: {_cause(error)}") from error
             if error.connection_invalidated:
                 raise Unavailable(f"the database connection broke: {_cause(error)}") from error
+            if isinstance(error, DataError | IntegrityError):
+                raise Permanent(f"the database does not take this: {_cause(error)}") from error
             raise
         finally:
             if self._one_at_a_time:
@@ -157,6 +181,17 @@ class Database:
         return postgresql.insert(table).values(values).on_conflict_do_update(index_elements=[key], set_=others)
 
     def close(self) -> None:
+        """A SQLite file then holds everything by itself, as far as no other process is in the midst of something."""
+        pool = self.engine.pool
+        if self.is_sqlite and isinstance(pool, QueuePool) and pool.checkedin():
+            with suppress(DBAPIError, PoolTimeout, sqlite3.Error):
+                raw = self.engine.raw_connection()
+                try:
+                    cursor = raw.cursor()
+                    cursor.execute("PRAGMA busy_timeout=200")
+                    cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                finally:
+                    raw.invalidate()
         self.engine.dispose()
 
 

@@ -3,20 +3,21 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, insert, select
+from sqlalchemy import Connection, Row, and_, insert, select, update
 
 from podinsight.adapters.database.lanes import LaneMoves, lane_ids, next_rank
 from podinsight.adapters.database.models import chunks, episodes, lanes, state_is, work
-from podinsight.adapters.database.units import CHUNK_LANE, ENQUEUE_LOCK, WAITS_FOR_AUDIO, Units, column_values
+from podinsight.adapters.database.units import CHUNK_LANE, ENQUEUE_LOCK, JOIN_N, WAITS_FOR_AUDIO, Units, column_values
 from podinsight.domain.work import Span, State
 
 _BATCH = 500
+_TRANSACTION = 2000  # rows: under half a second of SQLite's only write lock, so that heartbeats come through
 _ENDED = (State.FAILED, State.REFUSED)
 
 
-def batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(values), _BATCH):
-        yield values[start : start + _BATCH]
+def batches(values: Sequence[str], size: int = _BATCH) -> Iterator[Sequence[str]]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
 
 
 class Enqueue(Units):
@@ -24,25 +25,30 @@ class Enqueue(Units):
 
     def enqueue_fetch(self, episode_ids: Sequence[str], priority: int, transcribe: Mapping[str, object] | None) -> int:
         added = 0
-        with self._transition() as (conn, moves):
-            self._db.lock(conn, ENQUEUE_LOCK)
-            for batch in batches(list(dict.fromkeys(episode_ids))):
-                added += self._insert_work(conn, moves, "fetch", self._without_row(conn, batch, "fetch"), priority, {})
-            if transcribe is not None:
-                self._enqueue_transcribe(conn, moves, episode_ids, priority, transcribe)
+        for ids in batches(list(dict.fromkeys(episode_ids)), _TRANSACTION):
+            with self._transition() as (conn, moves):
+                self._db.lock(conn, ENQUEUE_LOCK)
+                for batch in batches(ids):
+                    missing = self._without_row(conn, batch, "fetch")
+                    added += self._insert_work(conn, moves, "fetch", missing, priority, {})
+                if transcribe is not None:
+                    self._enqueue_transcribe(conn, moves, ids, priority, transcribe)
         return added
 
     def enqueue_transcribe(self, episode_ids: Sequence[str], priority: int, params: Mapping[str, object]) -> int:
-        with self._transition() as (conn, moves):
-            self._db.lock(conn, ENQUEUE_LOCK)
-            return self._enqueue_transcribe(conn, moves, episode_ids, priority, params)
+        added = 0
+        for ids in batches(list(dict.fromkeys(episode_ids)), _TRANSACTION):
+            with self._transition() as (conn, moves):
+                self._db.lock(conn, ENQUEUE_LOCK)
+                added += self._enqueue_transcribe(conn, moves, ids, priority, params)
+        return added
 
     def _enqueue_transcribe(
         self, conn: Connection, moves: LaneMoves, ids: Sequence[str], priority: int, params: Mapping[str, object]
     ) -> int:
         added = 0
         lane_ids(self._db, conn, CHUNK_LANE, priority, [""])  # under the lock, so that a release never has to make it
-        for batch in batches(list(dict.fromkeys(ids))):
+        for batch in batches(ids):
             missing = self._without_row(conn, batch, "transcribe")
             ready = [row for row in missing if row.audio_key]
             later = [row for row in missing if not row.audio_key]
@@ -149,11 +155,13 @@ class Enqueue(Units):
         row = self._transcribe_row(conn, found.episode_id)
         if row is None or State(row.state) not in _ENDED:
             return True  # it went along with its fetch just now
-        ended = conn.execute(select(chunks).where(chunks.c.episode_id == row.episode_id, state_is(chunks, *_ENDED)))
-        restarted = ended.all()
-        for chunk in restarted:
-            self._move(conn, moves, chunks, chunk, State.WAITING, "", attempts=0, losses=0)
-        if restarted:
+        units = conn.execute(select(chunks).where(chunks.c.episode_id == row.episode_id)).all()
+        ended = [unit for unit in units if State(unit.state) in _ENDED]
+        if any(unit.n == JOIN_N for unit in ended):  # parts that are gone or unreadable: they are to be made again
+            ended = list(units)
+        if ended:
+            self._start_chunks_over(conn, moves, ended, State.WAITING, "", attempts=0, losses=0)
+            conn.execute(update(work).where(work.c.id == row.id).values(losses=0))
             return True
         if self._episode_row(conn, row.episode_id).audio_key:
             self._start_transcribe(conn, moves, row)

@@ -4,11 +4,11 @@ Locks are always taken in the order chunks, work (by episode and stage), lanes (
 deadlock.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, insert, select, update
+from sqlalchemy import Connection, Row, Table, delete, insert, select, update
 
 from podinsight.adapters.database.engine import Database, storable
 from podinsight.adapters.database.lanes import LaneMoves, lane_ids, next_rank
@@ -23,6 +23,7 @@ from podinsight.topology import STAGES
 CHUNK_LANE = "chunk"
 WAITS_FOR_AUDIO = "waits for its audio"
 ENQUEUE_LOCK = "enqueue"
+JOIN_N = -1
 NO_LEASE: dict[str, object] = {"worker": None, "token": None, "lease_until": None, "dispatched_at": None}
 
 
@@ -37,6 +38,13 @@ def table_of_stage(stage: str) -> Table:
 
 def column_values(state: State, reason: str, now: float, **more: object) -> dict[str, object]:
     return {"state": state.value, "reason": storable(reason)[:2000], "changed_at": now} | more
+
+
+def set_aside(losses: int, how: str | None) -> str:
+    """The reason of a unit that was lost too often."""
+    if how is None:
+        return f"set aside: its worker died {losses} times while it ran"
+    return f"set aside: lost {losses} times, {how}"
 
 
 class Units:
@@ -79,6 +87,40 @@ class Units:
         moves.move(row.lane_id, State(row.state), state)
         if table is chunks:
             moves.parents[row.episode_id] = reason
+
+    def _return(self, conn: Connection, moves: LaneMoves, table: Table, row: Row[Any], **more: object) -> None:
+        """Back to the lane, at the old rank: it has waited longest."""
+        self._move(conn, moves, table, row, State.WAITING, str(row.reason), not_before=None, **more)
+
+    def _lose(self, conn: Connection, moves: LaneMoves, table: Table, row: Row[Any], how: str | None = None) -> bool:
+        """What the unit had done is lost, by default with its worker. Returns whether it is set aside, past the stage's
+        losses."""
+        losses = int(row.losses) + 1
+        if losses <= STAGES[row.stage].max_losses:
+            self._return(conn, moves, table, row, losses=losses)
+            return False
+        reason = set_aside(losses, how)
+        self._move(conn, moves, table, row, State.FAILED, reason, losses=losses)
+        if row.stage == "fetch":
+            self._fail_waiting_for_audio(conn, moves, row.episode_id, State.FAILED, reason)
+        return True
+
+    def _start_chunks_over(
+        self,
+        conn: Connection,
+        moves: LaneMoves,
+        units: Sequence[Row[Any]],
+        state: State,
+        reason: str,
+        **more: object,
+    ) -> None:
+        """All chunks of an episode without what they had made; the join is made anew after the last of them."""
+        for unit in units:
+            if unit.n == JOIN_N:
+                conn.execute(delete(chunks).where(chunks.c.id == unit.id))
+                moves.move(unit.lane_id, State(unit.state), None)
+            else:
+                self._move(conn, moves, chunks, unit, state, reason, part_key=None, **more)
 
     def _follow_chunks(self, conn: Connection, moves: LaneMoves, episode_id: str, reason: str = "") -> State:
         """Sets the work row of a chunked stage to the aggregate of its chunks. `done` is left to its commit."""

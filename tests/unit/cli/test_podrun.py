@@ -15,7 +15,6 @@ from podinsight.supervisor.commands import PROJECT_ROOT
 from podinsight.topology import QUEUES
 from tests.unit.cli.desk import Desk
 
-
 HUGE = "99999999999999999999999"
 
 

@@ -286,3 +286,13 @@ def test_unique_slug() -> None:
     assert unique_slug("show", ["show", "show-012345"], feed) == "show-0123456789abcdef"
     with pytest.raises(ValueError, match="taken"):
         unique_slug("show", lambda name: True, feed)
+
+
+def test_a_host_that_dns_could_not_hold_is_no_host() -> None:
+    label = "a" * 60
+    longest = ".".join([label] * 4 + ["b" * 9])
+    assert host_of(f"http://{longest}/") == longest
+    for read in (host_of, normalise_url):
+        with pytest.raises(InvalidUrl, match="253"):
+            read(f"http://{longest}b/a.mp3")
+    assert redact_url(f"http://{longest}b/a.mp3") == "(an unreadable URL)"

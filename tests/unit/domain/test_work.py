@@ -66,8 +66,13 @@ def test_the_aggregate_is_done_only_when_every_chunk_is() -> None:
 @given(st.integers(1, 10), st.floats(0, 0.999), st.one_of(st.none(), st.floats(0, 500)))
 def test_backoff_stays_within_its_bounds_and_obeys_the_server(attempt: int, jitter: float, asked: float | None) -> None:
     wait = backoff(attempt, jitter, asked)
-    assert 2.0 <= wait <= max(30.0, asked or 0.0)
-    assert wait >= (asked or 0.0)
+    obeyed = min(asked or 0.0, 86_400.0)
+    assert 2.0 <= wait <= max(30.0, obeyed)
+    assert wait >= obeyed
+
+
+def test_a_server_is_not_obeyed_for_ever() -> None:
+    assert backoff(1, 0.5, 2e9) == 86_400.0
 
 
 def test_backoff_grows() -> None:

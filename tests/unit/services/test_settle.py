@@ -7,6 +7,7 @@ from typing import cast
 import pytest
 
 from podinsight.adapters.database import SqlStore, open_store
+from podinsight.adapters.obstore_streams import translated
 from podinsight.domain.feed import Document, FeedItem, ParsedFeed
 from podinsight.domain.identity import HostLimits
 from podinsight.domain.work import Lease, State
@@ -80,6 +81,21 @@ def test_a_third_failure_is_the_last_and_retry_after_is_obeyed(
     assert state_of(memory, lease) == (State.FAILED, "503 (attempt 3 of 3)")
 
 
+def test_an_outage_of_the_object_store_costs_no_attempt(memory: SqlStore, lease: Lease, clock: ManualClock) -> None:
+    for _ in range(5):
+        with pytest.raises(Transient) as caught, translated("raw/a"):
+            raise OSError("connection refused")
+        assert settle(memory.work, lease, caught.value, lambda: 0.0) is State.DELAYED
+        clock.advance(14.5)
+        assert memory.work.reconcile(60.0).due == 0
+        clock.advance(1.0)
+        assert memory.work.reconcile(60.0).due == 1
+        again = memory.work.claim("fetch", lease.episode_id, "w", 90.0)
+        assert again is not None
+        lease = again
+        assert (lease.attempts, lease.losses) == (0, 0)
+
+
 def test_a_lost_lease_writes_nothing(memory: SqlStore, lease: Lease, clock: ManualClock) -> None:
     clock.advance(91.0)
     memory.work.reconcile(60.0)
@@ -109,12 +125,16 @@ def test_a_hung_call_is_reported_and_its_lease_no_longer_renewed(memory: SqlStor
             heart.beat()
 
 
-def test_a_database_that_is_away_for_longer_than_the_lease_ends_the_work(lease: Lease) -> None:
+@pytest.mark.parametrize("error", [Unavailable("away"), ZeroDivisionError("ours")])
+def test_a_database_that_is_away_for_longer_than_the_lease_ends_the_work(
+    lease: Lease, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     class Away:
         def renew(self, lease: Lease, seconds: float) -> None:
-            raise Unavailable("away")
+            raise error
 
     away = cast(WorkRows, Away())
     times = LeaseTimes(0.05, 0.01, 60.0)
     with kept(away, lease, times, lambda: False) as heart, pytest.raises(LeaseLost, match="away for longer"):
         beat_for_five_seconds(heart)
+    assert len(caplog.records) == int(not isinstance(error, Unavailable)), "what is odd is logged once"
