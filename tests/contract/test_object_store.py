@@ -370,6 +370,7 @@ def test_an_unreachable_store_is_transient(call: str) -> None:
     store = unreachable()
     with pytest.raises(Transient) as caught:
         do(store, call, "raw/x")
+    assert caught.value.ours
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
