@@ -16,6 +16,7 @@ from podinsight.supervisor import broker
 from podinsight.supervisor.commands import Commands, StackCommands, child_environ
 from podinsight.supervisor.crew import Crew
 from podinsight.supervisor.database_line import DatabaseLine
+from podinsight.supervisor.introduce import Introduction
 from podinsight.supervisor.launcher import Launcher, Singleton
 from podinsight.supervisor.processes import Record, bury_orphans, stop
 from podinsight.supervisor.registry import InstanceLock, Registry, StackState
@@ -49,6 +50,7 @@ class Supervisor:
             self._broker = Singleton("broker", self._commands.broker, launcher)
         self._beat = Singleton("beat", self._commands.beat, launcher)
         self._flower = Singleton("flower", self._commands.flower, launcher)
+        self._introduction = Introduction(settings.flower_port)
         self._keeper = Singleton("keeper", lambda: self._commands.keeper(os.getpid()), launcher)
         self._signals = _Signals()
         self._saved: StackState | None = None
@@ -132,6 +134,7 @@ class Supervisor:
             for singleton in self._singletons():
                 singleton.tick()
                 self._save()
+            self._introduction.tick(self._flower.child)
             self._tick_keeper()
             self._signals.wait(TICK_SECONDS)
 

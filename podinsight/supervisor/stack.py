@@ -3,8 +3,6 @@
 `environ` goes over os.environ in all children; pass `settings` that were loaded from the same.
 """
 
-import contextlib
-import http.client
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -103,7 +101,6 @@ def up(
         raise
     finally:
         store.close()
-    _introduce_workers(settings.flower_port)
     seconds = time.monotonic() - began
     pid = lock.holder() or 0
     return UpResult(True, pid, seconds, f"running (supervisor pid {pid}), ready after {seconds:.1f} s")
@@ -229,15 +226,6 @@ def _opener(settings: Settings) -> StoreOpener:
         return build_store(settings)
 
     return open_store
-
-
-def _introduce_workers(flower_port: int) -> None:
-    """Flower asks workers for their queues only when it starts, which is before some of them listen, or when told."""
-    with contextlib.suppress(OSError, http.client.HTTPException):
-        flower = http.client.HTTPConnection("127.0.0.1", flower_port, timeout=5)
-        flower.request("GET", "/workers?refresh=1&json=1")
-        flower.getresponse().read()
-        flower.close()
 
 
 def _own_roles(settings: Settings, registry: Registry) -> set[str]:
