@@ -81,7 +81,7 @@ def test_a_stopped_worker_hands_back_within_seconds_and_nothing_is_charged(web: 
         wait_for(lambda: stack.running("transcribe"), 60, "a transcription runs")
         (before,) = stack.pids("gpu")
         os.kill(before, signal.SIGTERM)
-        wait_for(lambda: before not in stack.pids("gpu"), 12, "the worker is gone")
+        wait_for(lambda: before not in stack.pids("gpu"), 8, "the worker is gone")
         stack.wait_ended("transcribe", ids, 120)
         assert stack.states("transcribe", ids) == [State.DONE] * EPISODES
         assert set(stack.commits().values()) == {1}

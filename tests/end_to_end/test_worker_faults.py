@@ -75,7 +75,7 @@ def test_sigterm_to_the_whole_group_hands_back(stack: Stack) -> None:
         ids = begin(stack, web, "group")
         (main,) = stack.pids("gpu")
         os.killpg(main, signal.SIGTERM)
-        wait_for(lambda: main not in stack.pids("gpu"), 12, "the worker is gone")
+        wait_for(lambda: main not in stack.pids("gpu"), 8, "the worker is gone")
         stack.wait_ended("transcribe", ids, 40)
         assert stack.states("transcribe", ids) == [State.DONE] * len(ids)
 
@@ -117,7 +117,7 @@ def test_a_fetch_from_a_silent_server_is_handed_back_when_its_worker_stops(stack
         (main,) = stack.pids("fetch")
         web.serve("/silent.mp3", MP3, mime="audio/mpeg")
         os.kill(main, signal.SIGTERM)
-        wait_for(lambda: main not in stack.pids("fetch"), 10, "the worker is gone")
+        wait_for(lambda: main not in stack.pids("fetch"), 5, "the worker is gone")
         stack.wait_ended("fetch", ids, 30)
         assert stack.states("fetch", ids) == [State.DONE]
         with stack.store.db.read() as connection:
