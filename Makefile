@@ -113,6 +113,10 @@ docs: $(STAMP) ## Write docs/settings.md anew
 bench-dispatch: $(STAMP) ## Dispatch: how its cost grows with the rows
 	@$(BIN)/python benchmarks/dispatch.py $(ARGS)
 
+.PHONY: bench-gate
+bench-gate: $(STAMP) ## Host gate: places taken and given back a second
+	@$(BIN)/python benchmarks/gate.py $(ARGS)
+
 .PHONY: bench-pipeline
 bench-pipeline: $(STAMP) ## Whole pipeline; AUDIO=folder takes your own audio
 	@$(BIN)/python benchmarks/pipeline.py $(if $(AUDIO),--audio "$(AUDIO)") $(ARGS)

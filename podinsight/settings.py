@@ -30,7 +30,9 @@ from podinsight.settings_values import (
     Contact,
     Count,
     DatabaseUrl,
+    HostAddressMap,
     HostLimitMap,
+    HostRateMap,
     Hosts,
     HttpUrl,
     Language,
@@ -100,6 +102,10 @@ class Settings(BaseSettings):
     allowed_hosts: Hosts = Field(
         default=(), description="Hosts that may be requested although they resolve to private or loopback addresses."
     )
+    host_addresses: HostAddressMap = Field(
+        default_factory=dict,
+        description="Addresses by host name or suffix (`mirror.lan=10.0.0.5`), used instead of asking DNS.",
+    )
     host_limits: HostLimitMap = Field(
         default_factory=lambda: dict(topology.DEFAULT_HOST_LIMITS),
         description="Requests at a time by domain suffix (`megaphone.fm=5,libsyn.com=3`), on top of the defaults.",
@@ -107,11 +113,36 @@ class Settings(BaseSettings):
     default_host_limit: Positive = Field(
         default=topology.DEFAULT_HOST_LIMIT, description="Requests at a time at any other host."
     )
+    host_rates: HostRateMap = Field(
+        default_factory=dict, description="Requests a second by domain suffix (`libsyn.com=2.5`)."
+    )
+    default_host_rate: Seconds = Field(
+        default=topology.DEFAULT_HOST_RATE, description="Requests a second at any other host."
+    )
+    gate_lease_seconds: Seconds = Field(
+        default=12, description="How long a request's place at a host holds without being renewed."
+    )
+    gate_renew_seconds: Seconds = Field(
+        default=4, description="How often such a place is renewed; less than half of gate_lease_seconds."
+    )
+    gate_patience_seconds: Seconds = Field(
+        default=2, description="How long a worker slot waits for a place; then the episode waits in the database."
+    )
+    gate_quiet_seconds: Seconds = Field(
+        default=60, description="How long a host that answered 429 or 503 must be quiet for each step back up."
+    )
     connect_seconds: Seconds = Field(default=10, description="Longest wait for a connection.")
     read_seconds: Seconds = Field(default=30, description="Longest silence within a response.")
     fetch_seconds: Seconds = Field(default=900, description="Longest fetch of one episode; then it is given up.")
     max_audio_bytes: Size = Field(default=ByteSize(4 * _GIB), description="Largest audio that is fetched, e.g. `4GiB`.")
     max_feed_bytes: Size = Field(default=ByteSize(64 * _MIB), description="Largest feed that is read, e.g. `64MiB`.")
+
+    max_transcript_bytes: Size = Field(
+        default=ByteSize(16 * _MIB), description="Largest publisher transcript that is read, e.g. `16MiB`."
+    )
+    publisher_transcripts: Literal["use", "keep", "ignore"] = Field(
+        default="use", description="use: instead of the GPU when they pass the check; keep: only fetch them; ignore."
+    )
 
     model: str = Field(default="base", min_length=1, description="Whisper model of new transcriptions.")
     device: Literal["auto", "cpu", "cuda"] = Field(
@@ -145,6 +176,9 @@ class Settings(BaseSettings):
     poll_every_seconds: Seconds = Field(default=60, description="How often beat looks for feeds that are due.")
     dispatch_every_seconds: Seconds = Field(default=5, description="How often beat dispatches waiting work.")
     reconcile_every_seconds: Seconds = Field(default=10, description="How often beat takes lost work back.")
+    clean_every_seconds: Seconds = Field(
+        default=300, description="How often beat sweeps what killed workers left in the object store."
+    )
     feed_poll_seconds: Seconds = Field(default=3600, description="How often one feed is polled.")
 
     fetch_workers: Count = Field(default=1, description="Fetch worker processes on this machine.")
@@ -192,6 +226,7 @@ class Settings(BaseSettings):
             ("renew_seconds", "half of ", "lease_seconds"),
             ("renew_seconds", "", "progress_seconds"),
             ("heartbeat_seconds", "half of ", "worker_stale_seconds"),
+            ("gate_renew_seconds", "half of ", "gate_lease_seconds"),
             ("connect_seconds", "", "fetch_seconds"),
             ("read_seconds", "", "fetch_seconds"),
         )

@@ -1,5 +1,6 @@
 """The types of settings: what a value may look like, read from text (environment) or TOML, and how it is shown."""
 
+import ipaddress
 import json
 import re
 from collections.abc import Mapping
@@ -124,22 +125,54 @@ def host_limits(value: object) -> object:
     Raises:
         ValueError: no such mapping, or a limit below 1.
     """
-    limits: Mapping[object, object]
+    limits = _pairs(value)
+    return {**topology.DEFAULT_HOST_LIMITS, **{_host(str(name)): _limit(name, limit) for name, limit in limits.items()}}
+
+
+def _pairs(value: object) -> Mapping[object, object]:
     if isinstance(value, str):
         text = value.strip()
         pairs = [part.partition("=")[::2] for part in text.split(",") if part.strip()]
-        limits = json.loads(text) if text.startswith("{") else {name: limit.strip() for name, limit in pairs}
+        found: object = json.loads(text) if text.startswith("{") else {name: each.strip() for name, each in pairs}
+        if isinstance(found, Mapping):
+            return found
     elif isinstance(value, Mapping):
-        limits = value
-    else:
-        raise ValueError("must look like megaphone.fm=5,libsyn.com=3, or a JSON object")
-    return {**topology.DEFAULT_HOST_LIMITS, **{_host(str(name)): _limit(name, limit) for name, limit in limits.items()}}
+        return value
+    raise ValueError("must look like megaphone.fm=5,libsyn.com=3, or a JSON object")
 
 
 def _limit(name: object, limit: object) -> int:
     number = int(limit) if isinstance(limit, int | str) and str(limit).isdecimal() else 0
     if number < 1:
         raise ValueError(f"the limit of {name} must be a whole number above 0, not {limit!r}")
+    return number
+
+
+def host_addresses(value: object) -> object:
+    """IP addresses by host name or suffix, from `a.test=127.0.0.1`, a JSON object or a TOML table.
+
+    Raises:
+        ValueError: no such mapping, or what is no IP address.
+    """
+    return {_host(str(name)): str(ipaddress.ip_address(str(address))) for name, address in _pairs(value).items()}
+
+
+def host_rates(value: object) -> object:
+    """Requests a second by host suffix, from `a=2.5,b=1`, a JSON object or a TOML table.
+
+    Raises:
+        ValueError: no such mapping, or a rate that is not above 0.
+    """
+    return {_host(str(name)): _rate(name, rate) for name, rate in _pairs(value).items()}
+
+
+def _rate(name: object, rate: object) -> float:
+    try:
+        number = float(str(rate))
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ValueError(f"the rate of {name} must be a number above 0, not {rate!r}")
     return number
 
 
@@ -194,6 +227,8 @@ ObjectsUrl = Annotated[str, BeforeValidator(objects_url)]
 HttpUrl = Annotated[str, BeforeValidator(http_url)]
 Hosts = Annotated[tuple[str, ...], BeforeValidator(host_list)]
 HostLimitMap = Annotated[dict[str, int], BeforeValidator(host_limits)]
+HostAddressMap = Annotated[dict[str, str], BeforeValidator(host_addresses)]
+HostRateMap = Annotated[dict[str, float], BeforeValidator(host_rates)]
 Contact = Annotated[str, BeforeValidator(agent_contact)]
 Language = Annotated[str, BeforeValidator(lower), Field(pattern=r"^[a-z]{2,3}$")]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(upper)]

@@ -75,6 +75,7 @@ TASKS: Final = {
         TaskSpec("poll_feeds", FETCH.name),
         TaskSpec("dispatch", LIGHT.name, time_limit=120),
         TaskSpec("reconcile", LIGHT.name, time_limit=600),
+        TaskSpec("clean", LIGHT.name, time_limit=600),
     )
 }
 
@@ -91,9 +92,11 @@ PERIODIC: Final = (
     Periodic("poll_feeds", "poll_every_seconds"),
     Periodic("dispatch", "dispatch_every_seconds"),
     Periodic("reconcile", "reconcile_every_seconds"),
+    Periodic("clean", "clean_every_seconds"),
 )
 
 PRIORITIES: Final = {"low": 0, "medium": 5, "high": 9}
 AREAS: Final = ("manifests", "raw", "stage", "clips", "backups")
 DEFAULT_HOST_LIMITS: Final = {"megaphone.fm": 5, "libsyn.com": 3, "simplecast.com": 4}
 DEFAULT_HOST_LIMIT: Final = 10
+DEFAULT_HOST_RATE: Final = 10.0  # requests a second

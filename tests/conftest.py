@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from podinsight.adapters.database import SqlStore, open_store
-from podinsight.domain.identity import HostLimits
+from podinsight.domain.hosts import HostLimits
 from tests.support.clock import ManualClock
 from tests.support.seaweed import seaweed_server
 

@@ -20,7 +20,7 @@ from podinsight.topology import TASKS
 
 log = logging.getLogger("podinsight.task")
 Result = TypeVar("Result")
-TaskName = Literal["fetch_episode", "transcribe_episode", "poll_feeds", "dispatch", "reconcile"]
+TaskName = Literal["fetch_episode", "transcribe_episode", "poll_feeds", "dispatch", "reconcile", "clean"]
 
 settings = settings_module.load()
 app = Celery("podinsight", include=["workers.fetch", "workers.gpu", "workers.light", "workers.lifecycle"])

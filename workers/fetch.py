@@ -1,25 +1,62 @@
 """The fetch queue: everything that goes to the web. CPU, threads, one slot a download."""
 
-from podinsight.services import fetch, poll
+from functools import partial
+
+from podinsight.bootstrap import Container
+from podinsight.services import fetch, poll, publisher, transcribe
 from workers.app import settings, task, worker_id
 from workers.process import container, refill, stopping, times
 
 
 @task("fetch_episode")
 def fetch_episode(episode_or_url: str) -> str:
-    """Fetches one episode (id or audio URL), then fills the slots that came free."""
+    """Fetches one episode (id or audio URL), then fills the slots that came free.
+
+    When its publisher's transcript was accepted, a transcription that was asked for ends here as well: no GPU needs to
+    be up for it.
+    """
     world = container()
-    ports = fetch.FetchPorts(world.store, world.objects, world.fetcher, world.probe)
+    reread = partial(poll.reread, _poll_ports(world))
+    ports = fetch.FetchPorts(
+        world.store,
+        world.objects,
+        world.fetcher,
+        world.probe,
+        reread,
+        _collect(world),
+        committed=partial(refill, "fetch"),
+    )
     try:
-        return fetch.fetch_episode(ports, episode_or_url, worker_id(), times(), stopping)
+        said = fetch.fetch_episode(ports, episode_or_url, worker_id(), times(), stopping)
+        taken = transcribe.take_publisher_transcript(
+            _transcribe_ports(world), episode_or_url, worker_id(), times(), stopping
+        )
+        return f"{said}; {taken}" if taken else said
     finally:
         refill()
+
+
+def _collect(world: Container) -> fetch.CollectTranscripts | None:
+    if settings.publisher_transcripts == "ignore":
+        return None
+    use = settings.publisher_transcripts == "use"
+    return partial(publisher.collect, publisher.PublisherPorts(world.objects, world.fetcher, world.captions, use=use))
+
+
+def _transcribe_ports(world: Container) -> transcribe.TranscribePorts:
+    """Without a device: what has to be decoded is left to the gpu queue."""
+    captions = world.captions if settings.publisher_transcripts == "use" else None
+    price = transcribe.GpuPrice(settings.gpu_hour_usd, settings.gpu_speed)
+    return transcribe.TranscribePorts(world.store, world.objects, None, captions, price)
+
+
+def _poll_ports(world: Container) -> poll.PollPorts:
+    return poll.PollPorts(world.store, world.fetcher, world.parser, world.clock)
 
 
 @task("poll_feeds")
 def poll_feeds() -> str:
     """Polls feeds that are due, for as long as it is until beat asks again."""
     world = container()
-    ports = poll.PollPorts(world.store, world.fetcher, world.parser, world.clock)
-    added, faults = poll.poll_due(ports, settings.feed_poll_seconds, settings.poll_every_seconds, stopping)
+    added, faults = poll.poll_due(_poll_ports(world), settings.feed_poll_seconds, settings.poll_every_seconds, stopping)
     return "; ".join([f"{added} new episodes", *faults])

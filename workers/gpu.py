@@ -10,7 +10,8 @@ def transcribe_episode(episode_id: str) -> str:
     """Transcribes one chunk of an episode, then fills the slot that came free."""
     world = container()
     price = transcribe.GpuPrice(settings.gpu_hour_usd, settings.gpu_speed)
-    ports = transcribe.TranscribePorts(world.store, world.objects, world.transcriber, price, on_hang=die)
+    captions = world.captions if settings.publisher_transcripts == "use" else None
+    ports = transcribe.TranscribePorts(world.store, world.objects, world.transcriber, captions, price, on_hang=die)
     try:
         return transcribe.transcribe_episode(ports, episode_id, worker_id(), times(), stopping)
     finally:

@@ -76,6 +76,8 @@ class _Life:
         self._without_lease_since: float | None = None
 
     def run(self) -> None:
+        if QUEUES[self._queue].pool == "threads":  # in other pools it is the children that work
+            process.warm()
         while not _ended.is_set():
             try:
                 self._beat()

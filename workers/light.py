@@ -1,5 +1,6 @@
 """The light queue: what beat asks for. Every task here may run twice at once and does no harm."""
 
+from podinsight.services import clean as cleaning
 from podinsight.services import dispatch as dispatching
 from podinsight.services import reconcile as reconciling
 from workers.app import settings, task
@@ -22,3 +23,11 @@ def reconcile() -> str:
     report = reconciling.reconcile(world.store, world.objects, settings.dispatch_expiry_seconds)
     sent = dispatching.dispatch(world.store, world.queue)
     return "; ".join([f"{report.rows}, {report.projected} projected, {sent} units sent", *report.faults])
+
+
+@task("clean")
+def clean() -> str:
+    """Sweeps what lost attempts left in the object store, an hour later: a frozen worker may still wake and write."""
+    world = container()
+    report = cleaning.clean(world.store, world.objects, world.clock, older_seconds=3600)
+    return "; ".join([f"{report.prefixes} lost attempts, {report.objects} objects swept", *report.faults])

@@ -11,7 +11,7 @@ from types import FrameType
 
 from billiard import current_process
 
-from podinsight.bootstrap import Container, build
+from podinsight.bootstrap import Container, build, warm_for_fetching
 from podinsight.errors import Unavailable
 from podinsight.services.dispatch import dispatch
 from podinsight.services.lease import LeaseTimes
@@ -30,6 +30,12 @@ _busy = 0
 def container() -> Container:
     """Built at first use, in the process that uses it (never before a fork)."""
     return build(settings, stopping)
+
+
+def warm() -> None:
+    """Builds this process's container and loads what its tasks need, before it is given any."""
+    container()
+    warm_for_fetching()
 
 
 def times() -> LeaseTimes:

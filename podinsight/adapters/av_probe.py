@@ -44,6 +44,11 @@ class _Found:
     packets: int
 
 
+def load() -> None:
+    """Imports PyAV now, which takes some tenths of a second."""
+    import av  # noqa: F401
+
+
 class AvProbe:
     """ports.MediaProbe with PyAV, which is imported at the first use."""
 

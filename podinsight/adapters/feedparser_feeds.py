@@ -1,30 +1,37 @@
-"""Feeds of every dialect, well-formed or not, read with feedparser and tamed into domain.feed."""
+"""Feeds of every dialect, well-formed or not, read with feedparser in small pieces and tamed into domain.feed."""
 
-import calendar
-import html
 import io
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import PurePosixPath
-from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
-from xml.sax import SAXParseException
+from typing import Any, BinaryIO
+from urllib.parse import unquote, urlsplit
 
 import feedparser
 
-from podinsight.adapters.feed_xml import RawItem, describe, not_a_feed, read_items
+from podinsight.adapters.feed_encoding import HEAD_BYTES, Utf8, as_utf8
+from podinsight.adapters.feed_items import Fragment, RawItem
+from podinsight.adapters.feed_reader import FeedReader
+from podinsight.adapters.feed_values import (
+    Entry,
+    image,
+    parse_duration,
+    plain,
+    published,
+    shown_url,
+    web_url,
+    whole_number,
+    without_secrets,
+)
+from podinsight.adapters.feed_xml import describe, not_a_feed
 from podinsight.domain.feed import Document, FeedItem, ParsedFeed, TranscriptLink
-from podinsight.domain.identity import InvalidUrl, host_of, normalise_guid, normalise_url, redact_url
+from podinsight.domain.identity import host_of, normalise_guid, redact_url
 from podinsight.errors import Permanent
 
 AUDIO_EXTENSIONS = frozenset({".mp3", ".m4a", ".m4b", ".aac", ".ogg", ".oga", ".opus", ".flac", ".wav"})
-MAX_SECONDS = 10 * 86400
-_TAG = re.compile(r"</?[A-Za-z][^<>]*>|<!--.*?-->", re.DOTALL)
-_CLOCK = re.compile(r"(?:(\d{1,4}):)?(\d{1,4}):(\d{1,2}(?:\.\d+)?)")
-_XML_ENCODING = re.compile(rb"<\?xml[^>]*\bencoding\s*=", re.IGNORECASE)
-
-Entry = Mapping[str, Any]
+BATCH_ITEMS = 200
+BATCH_CHARACTERS = 2 * 1024 * 1024
 
 
 class _Notes:
@@ -34,7 +41,7 @@ class _Notes:
         self._found: dict[str, tuple[int, str]] = {}
 
     def add(self, what: str, example: str = "") -> None:
-        count, first = self._found.get(what, (0, example))
+        count, first = self._found.get(what, (0, example[:200]))
         self._found[what] = (count + 1, first)
 
     def texts(self) -> tuple[str, ...]:
@@ -52,49 +59,82 @@ class _Enclosure:
 
 
 class FeedparserParser:
-    """ports.FeedParser. Never goes to the network: it only sees bytes."""
+    """ports.FeedParser. Never goes to the network: it only sees bytes. Its memory grows with the items alone."""
 
     def parse(self, document: Document) -> ParsedFeed:
-        """See ports.FeedParser.
+        """See ports.FeedParser. A document without a URL (a file) has no relative links that could be read.
 
         Raises:
             Permanent: no body, no feed (the text says what it is), or an XML bomb.
         """
-        body = document.body
-        if body is None:
+        if document.body is None:
             raise Permanent("not a feed: a document without a body")
-        what = not_a_feed(body)
+        head = _head(document.body)
+        what = not_a_feed(head)
         if what:
             raise Permanent(f"not a feed: {what}")
-        raw, whole = read_items(body)
-        parsed = _feedparser(body, document.headers)
-        if not parsed.version and not parsed.entries:
-            raise Permanent(f"not a feed: {describe(body)}")
-        notes = _Notes()
-        if parsed.bozo:
-            notes.add(_oddity(parsed.get("bozo_exception")))
-        entries: list[Entry] = parsed.entries
-        if (whole and len(raw) != len(entries)) or len(raw) > len(entries):
-            raw = []
-        items = list(_items(entries, raw, document.url, notes))
-        feed: Entry = parsed.feed
-        return ParsedFeed(
-            title=_plain(feed.get("title")) or host_of(document.url),
-            link=_shown_url(feed.get("link"), document.url),
-            language=_plain(feed.get("language")) or None,
-            image=_image(feed, document.url),
-            new_url=_web_url(feed.get("itunes_new-feed-url"), document.url),
-            items=tuple(items),
-            notes=notes.texts(),
-        )
+        utf8 = as_utf8(document.body, document.headers)
+        try:
+            return _parse(utf8, document.url, head)
+        finally:
+            if utf8.stream is not document.body:
+                utf8.stream.close()
 
 
-def _feedparser(body: bytes, headers: Mapping[str, str]) -> Any:
+def _head(body: BinaryIO) -> bytes:
+    body.seek(0)
+    head = body.read(HEAD_BYTES)
+    if not head.strip():
+        raise Permanent("not a feed: an empty document")
+    return head
+
+
+def _parse(utf8: Utf8, url: str, head: bytes) -> ParsedFeed:
+    notes = _Notes()
+    if utf8.note:
+        notes.add(f"odd encoding: {utf8.note}")
+    reader = FeedReader(utf8, url)
+    items = tuple(_items(reader.items(), notes))
+    parsed = _feedparser(reader.header, [])
+    if not parsed.version and not items and not reader.any_item:
+        raise Permanent(f"not a feed: {describe(head)}")
+    texts = notes.texts()
+    feed: Entry = parsed.feed
+    base = reader.header.base
+    return ParsedFeed(
+        title=plain(feed.get("title")) or (host_of(url) if url else ""),
+        link=shown_url(feed.get("link"), base),
+        language=plain(feed.get("language")) or None,
+        image=image(feed, base),
+        new_url=web_url(feed.get("itunes_new-feed-url"), base),
+        podcast_guid=" ".join(reader.podcast_guid.split())[:200] or None,
+        items=items,
+        notes=_faults(reader) + texts,
+    )
+
+
+def _faults(reader: FeedReader) -> tuple[str, ...]:
+    notes = []
+    if reader.fault:
+        notes.append(f"not well-formed XML, read as far as it goes ({reader.fault})")
+    if reader.tail:
+        notes.append("the document is cut off within an item, which was left out")
+    if reader.cut:
+        notes.append(f"items that are too large or too broken were not read whole ({reader.cut} pieces left out)")
+    return tuple(notes)
+
+
+def _feedparser(around: Fragment, pieces: Sequence[RawItem]) -> Any:
     """Sanitizing and resolving are for showing HTML, which nobody here does."""
+    if around.broken:
+        xml = around.xml
+    else:
+        inner = "".join(piece.xml for piece in pieces) if pieces else around.xml
+        xml = f"<?xml version='1.0' encoding='utf-8'?>{around.opening}{inner}{around.closing}"
     try:
         return feedparser.parse(
-            io.BytesIO(body),
-            response_headers={"content-type": _content_type(body, headers)},
+            io.BytesIO(xml.encode("utf-8", "replace")),
+            response_headers={"content-type": "application/xml"},
             resolve_relative_uris=False,
             sanitize_html=False,
         )
@@ -102,28 +142,52 @@ def _feedparser(body: bytes, headers: Mapping[str, str]) -> Any:
         raise Permanent(f"not a feed that can be read: feedparser gave up with {type(error).__name__}") from error
 
 
-def _content_type(body: bytes, headers: Mapping[str, str]) -> str:
-    """The server's charset counts only where the document leaves it open: servers say latin-1 of everything."""
-    charset = re.search(r"charset\s*=\s*[\"']?([\w.:-]+)", headers.get("content-type", ""), re.IGNORECASE)
-    if charset is None or _XML_ENCODING.search(body[:1024]):
-        return "application/xml"
-    try:
-        body.decode("utf-8")
-    except UnicodeDecodeError:
-        return f"application/xml; charset={charset.group(1)}"
-    return "application/xml"
+def _batches(items: Iterable[RawItem]) -> Iterator[list[RawItem]]:
+    """Items that can be parsed together. A broken one goes alone, so that it does no harm to the others."""
+    for (_opening, broken), group in groupby(items, key=lambda item: (item.opening, item.broken)):
+        batch: list[RawItem] = []
+        size = 0
+        for item in group:
+            batch.append(item)
+            size += item.size
+            if broken or len(batch) >= BATCH_ITEMS or size >= BATCH_CHARACTERS:
+                yield batch
+                batch, size = [], 0
+        if batch:
+            yield batch
 
 
-def _oddity(error: object) -> str:
-    if isinstance(error, SAXParseException):
-        return f"not well-formed XML, read as far as it goes (line {error.getLineNumber()}: {error.getMessage()})"
-    return f"odd, read as far as it goes ({error})"
+def _entries(items: Iterable[RawItem], notes: _Notes) -> Iterator[tuple[RawItem, Entry]]:
+    for batch in _batches(items):
+        try:
+            entries: list[Entry] = _feedparser(_around(batch[0]), batch).entries
+        except Permanent:
+            entries = []
+        if len(entries) == len(batch):
+            yield from zip(batch, entries, strict=True)
+        else:
+            yield from _one_by_one(batch, notes)
 
 
-def _items(entries: Iterable[Entry], raw: list[RawItem], base: str, notes: _Notes) -> Iterable[FeedItem]:
+def _one_by_one(batch: Sequence[RawItem], notes: _Notes) -> Iterator[tuple[RawItem, Entry]]:
+    for item in batch:
+        try:
+            entries: list[Entry] = _feedparser(_around(item), [item]).entries
+        except Permanent as error:
+            notes.add(f"an item was left out ({error})")
+            continue
+        for entry in entries[:1]:
+            yield item, entry
+
+
+def _around(item: RawItem) -> Fragment:
+    return Fragment(item.opening, item.closing, item.base)
+
+
+def _items(raw: Iterable[RawItem], notes: _Notes) -> Iterator[FeedItem]:
     seen: set[str] = set()
-    for n, entry in enumerate(entries):
-        item = _item(entry, raw[n] if n < len(raw) else None, base, notes)
+    for piece, entry in _entries(raw, notes):
+        item = _item(entry, piece, notes)
         if item is None:
             continue
         key = normalise_guid(item.guid)
@@ -134,30 +198,40 @@ def _items(entries: Iterable[Entry], raw: list[RawItem], base: str, notes: _Note
         yield item
 
 
-def _item(entry: Entry, raw: RawItem | None, base: str, notes: _Notes) -> FeedItem | None:
-    title = _plain(entry.get("title")) or _plain(entry.get("itunes_title"))
+def _item(entry: Entry, raw: RawItem, notes: _Notes) -> FeedItem | None:
+    base = raw.base
+    title = plain(entry.get("title")) or plain(entry.get("itunes_title"))
     enclosure = _enclosure(entry, base, title, notes)
     if enclosure is None:
         return None
-    guid = " ".join((raw.guid if raw and raw.guid.strip() else str(entry.get("id") or "")).split())
+    guid = " ".join((raw.guid if raw.guid.strip() else str(entry.get("id") or "")).split())
     if not guid:
-        guid = _without_secrets(enclosure.url)
+        guid = without_secrets(enclosure.url)
         notes.add("an item without GUID goes by its enclosure URL", redact_url(guid))
-    transcripts = raw.transcripts if raw else _last_transcript(entry)
-    links = ((_web_url(link.url, base), link) for link in transcripts)
+    at, unread = published(entry)
+    if unread:
+        notes.add("a date that cannot be read was left out", plain(unread))
+    chapters = web_url(raw.chapters.url, base) if raw.chapters else None
+    links = ((web_url(link.url, base), link) for link in (_last_transcript(entry) if raw.broken else raw.transcripts))
     return FeedItem(
         guid=guid,
         title=title or PurePosixPath(unquote(urlsplit(enclosure.url).path)).stem or guid,
         url=enclosure.url,
         mime=enclosure.mime,
         length=enclosure.length,
-        published=_published(entry),
+        published=at,
         duration=parse_duration(entry.get("itunes_duration")),
-        season=_number(entry.get("itunes_season")),
-        episode=_number(entry.get("itunes_episode")),
-        image=_image(entry, base),
+        season=_number(entry.get("itunes_season"), raw.season),
+        episode=_number(entry.get("itunes_episode"), raw.episode),
+        image=image(entry, base),
         transcripts=tuple(TranscriptLink(url, link.type, link.language) for url, link in links if url),
+        chapters=replace(raw.chapters, url=chapters) if raw.chapters and chapters else None,
+        persons=tuple(replace(person, href=shown_url(person.href, base)) for person in raw.persons),
     )
+
+
+def _number(*texts: object) -> int | None:
+    return next((number for text in texts if (number := whole_number(text)) is not None), None)
 
 
 def _enclosure(entry: Entry, base: str, title: str, notes: _Notes) -> _Enclosure | None:
@@ -166,8 +240,8 @@ def _enclosure(entry: Entry, base: str, title: str, notes: _Notes) -> _Enclosure
     chosen: _Enclosure | None = None
     for link in links or entry.get("media_content", ()):
         address = link.get("href") or link.get("url")
-        mime = str(link.get("type") or "").partition(";")[0].strip().lower() or None
-        url = _web_url(address, base)
+        mime = str(link.get("type") or "").partition(";")[0].strip().lower()[:100] or None
+        url = web_url(address, base)
         if url is None:
             notes.add("an enclosure without a URL that can be fetched was left out", title)
         elif not _is_audio(url, mime):
@@ -175,7 +249,7 @@ def _enclosure(entry: Entry, base: str, title: str, notes: _Notes) -> _Enclosure
         elif chosen:
             notes.add("more than one audio enclosure in an item, the first was taken", title)
         else:
-            chosen = _Enclosure(url, mime, _number(link.get("length") or link.get("filesize")) or None)
+            chosen = _Enclosure(url, mime, whole_number(link.get("length") or link.get("filesize")) or None)
     if chosen is None:
         notes.add("an item without audio was left out", title)
     return chosen
@@ -187,73 +261,9 @@ def _is_audio(url: str, mime: str | None) -> bool:
 
 
 def _last_transcript(entry: Entry) -> list[TranscriptLink]:
-    """All that feedparser keeps; for items behind the point where the XML breaks."""
+    """All that feedparser keeps; for items that are no XML."""
     found = entry.get("podcast_transcript")
-    if not isinstance(found, Mapping) or not found.get("url"):
+    found = found[-1] if isinstance(found, list) and found else found
+    if not isinstance(found, dict) or not found.get("url"):
         return []
-    return [TranscriptLink(str(found["url"]), str(found.get("type") or ""), found.get("language") or None)]
-
-
-def _published(entry: Entry) -> float | None:
-    # FeedParserDict answers for missing keys with others; a plain dict does not.
-    plain = dict(entry)
-    parsed = plain.get("published_parsed") or plain.get("updated_parsed")
-    try:
-        return float(calendar.timegm(parsed)) if parsed else None
-    except (ValueError, OverflowError, TypeError):
-        return None
-
-
-def parse_duration(text: object) -> float | None:
-    """Seconds of an itunes:duration: `HH:MM:SS`, `MM:SS` or seconds; None for junk, zero and more than ten days."""
-    value = str(text or "").strip()
-    clock = _CLOCK.fullmatch(value)
-    if clock:
-        hours, minutes, seconds = clock.groups()
-        total = int(hours or 0) * 3600 + int(minutes) * 60 + float(seconds)
-    elif re.fullmatch(r"\d{1,9}(?:\.\d+)?", value, re.ASCII):
-        total = float(value)
-    else:
-        return None
-    return total if 0 < total <= MAX_SECONDS else None
-
-
-def _number(text: object) -> int | None:
-    value = str(text or "").strip()
-    return int(value) if re.fullmatch(r"\d{1,18}", value, re.ASCII) else None
-
-
-def _plain(text: object) -> str:
-    """Text without HTML: tags dropped, entities read, white space collapsed."""
-    if not isinstance(text, str):
-        return ""
-    return " ".join(html.unescape(_TAG.sub("", text)).split())
-
-
-def _image(entry: Entry, base: str) -> str | None:
-    image = entry.get("image")
-    return _shown_url(image.get("href") or image.get("url"), base) if isinstance(image, Mapping) else None
-
-
-def _web_url(text: object, base: str) -> str | None:
-    """The absolute, normalised form of a link in the feed; None when it is not http or https or unreadable."""
-    if not isinstance(text, str) or not text.strip():
-        return None
-    try:
-        return normalise_url(urljoin(base, text.strip()))
-    except (InvalidUrl, ValueError):
-        return None
-
-
-def _shown_url(text: object, base: str) -> str | None:
-    """A link that people get to see: relative ones do not inherit the credentials of a private feed."""
-    url = _web_url(text, base)
-    if url is None:
-        return None
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
-def _without_secrets(url: str) -> str:
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return [TranscriptLink(str(found["url"]), str(found.get("type") or "").lower(), found.get("language") or None)]

@@ -1,4 +1,4 @@
-"""The address guard: connections that only ever go to an address that was checked.
+"""Connections that only ever go to an address that was checked, and that can be cut off at any moment.
 
 Checking a name and then handing it to an HTTP library resolves it twice, and the second answer may differ (DNS
 rebinding). So the check is in the connection itself: it resolves once, refuses if any of the answers is forbidden, and
@@ -6,167 +6,89 @@ connects to one of the answers it has checked, while Host header and TLS verific
 """
 
 import contextlib
-import ipaddress
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from ssl import SSLContext
 from typing import Any
 
+from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.util.ssl_ import create_urllib3_context
 
+from podinsight.adapters.addresses import AddressGuard
 from podinsight.errors import Refused
-
-Resolver = Callable[[str, int], list[str]]
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MAX_ADDRESSES_TRIED = 4
 MAX_CONNECT_SECONDS = 30.0
 STOP_LOOK_SECONDS = 0.5
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_FORBIDDEN_V4 = tuple(
-    ipaddress.IPv4Network(block)
-    # Shared (CGNAT), protocol assignments, 6to4 relay, benchmarking; the metadata addresses that look public.
-    for block in ("100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15", "168.63.129.16/32")
-)
-_FORBIDDEN_V6 = tuple(
-    ipaddress.IPv6Network(block)
-    # IPv4-compatible, discard, documentation, site-local (old), local NAT64, unique local (metadata fd00:ec2::254).
-    for block in ("::/96", "100::/64", "2001:db8::/32", "3fff::/20", "fec0::/10", "64:ff9b:1::/48", "fc00::/7")
-)
-
-
-def resolve(host: str, port: int) -> list[str]:
-    """Every address of a host, by the system's resolver, which also reads odd spellings such as `0x7f.1`."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-
-def forbidden(address: str) -> str | None:
-    """Why a request must not go to this address, or None if it is public."""
-    try:
-        parsed: Address = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return "unreadable"
-    return _forbidden_v4(parsed) if isinstance(parsed, ipaddress.IPv4Address) else _forbidden_v6(parsed)
-
-
-def _forbidden_v4(address: ipaddress.IPv4Address) -> str | None:
-    reason = _kind(address)
-    if reason is None and any(address in block for block in _FORBIDDEN_V4):
-        return "reserved"
-    return reason
-
-
-def _forbidden_v6(address: ipaddress.IPv6Address) -> str | None:
-    for inner in _embedded(address):
-        reason = _forbidden_v4(inner)
-        if reason:
-            return f"{reason} ({inner})"
-    if address.ipv4_mapped or address in _NAT64:
-        return None  # Judged by the address inside; DNS64 gives the latter for every IPv4 host.
-    reason = _kind(address)
-    if reason is None and any(address in block for block in _FORBIDDEN_V6):
-        return "reserved"
-    return reason
-
-
-def _embedded(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
-    """The IPv4 addresses that packets to this IPv6 address may end at."""
-    found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if address in _NAT64:
-        found.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    return [inner for inner in found if inner is not None]
-
-
-def _kind(address: Address) -> str | None:
-    kinds = (
-        (address.is_unspecified, "unspecified"),
-        (address.is_loopback, "loopback"),
-        (address.is_link_local, "link-local"),
-        (address.is_multicast, "multicast"),
-        (address.is_private, "private"),
-        (address.is_reserved, "reserved"),
-    )
-    return next((name for applies, name in kinds if applies), None)
-
-
-@dataclass(frozen=True)
-class AddressGuard:
-    """Resolves and checks. `allowed_hosts` are exact hostnames whose addresses are not checked."""
-
-    allowed_hosts: frozenset[str]
-    resolver: Resolver = resolve
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "allowed_hosts", frozenset(host.strip("[] ").lower() for host in self.allowed_hosts))
-
-    def addresses(self, host: str, port: int) -> list[str]:
-        """The addresses to connect to.
-
-        Raises:
-            Refused: one of them is forbidden.
-            OSError: the name does not resolve.
-        """
-        name = host.strip("[]").rstrip(".").lower()
-        found = self.resolver(name, port)
-        if not found:
-            raise socket.gaierror(socket.EAI_NONAME, "no address")
-        if name not in self.allowed_hosts:
-            for address in found:
-                reason = forbidden(address)
-                if reason:
-                    raise Refused(
-                        f"{name} is at {address}, a {reason} address: only public addresses are fetched "
-                        "(exceptions are named in PODINSIGHT_ALLOWED_HOSTS)"
-                    )
-        return found
 
 
 class Deadline:
-    """The end of one request, from the first connection to the last byte.
+    """The end of one fetch, from the first connection to the last byte, over all its requests.
 
     A time-out per read never ends a body, or a header, that drips; so when the time is over the socket is shut from
-    another thread, and the reader sees an end, with `expired` set. So it is when the process is asked to stop.
+    another thread, and the reader sees an end, with `expired` set. So it is when the process is asked to stop, and
+    when somebody calls `cut`.
+
+    check: asked before a new connection is used; what it raises ends the request.
     """
 
     def __init__(self, seconds: float, stopping: Callable[[], bool] = lambda: False) -> None:
-        self.expired = False
         self.seconds = seconds
+        self.check: Callable[[], None] = lambda: None
         self._at = time.monotonic() + seconds
         self._stopping = stopping
         self._sock: socket.socket | None = None
+        self._owned = False
         self._lock = threading.Lock()
+        self._cut = threading.Event()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch_clock, name="deadline", daemon=True)
 
-    def _watch_clock(self) -> None:
-        while not self._over.wait(self.left(STOP_LOOK_SECONDS)):
-            if time.monotonic() >= self._at or self._stopping():
-                self._shut()
-                return
+    @property
+    def expired(self) -> bool:
+        return self._cut.is_set()
 
     def left(self, most: float) -> float:
         """Seconds left, at most `most`, at least a moment."""
         return min(most, max(0.001, self._at - time.monotonic()))
 
-    def watch(self, sock: socket.socket | None) -> None:
-        """The socket that the request uses now."""
-        with self._lock:
-            self._sock = sock
-        if self.expired:
-            self._shut()
+    def wait(self, seconds: float) -> None:
+        """Waits, but not past the end."""
+        self._cut.wait(self.left(seconds))
 
-    def _shut(self) -> None:
-        self.expired = True
+    def watch(self, sock: socket.socket | None, owned: bool = False) -> None:
+        """The socket that the request uses now; None: it uses none, or gives it back to the pool.
+
+        owned: it is a duplicate, to be closed here.
+        """
+        with self._lock:
+            old, self._sock = self._sock if self._owned else None, sock
+            self._owned = owned
+        if old is not None:
+            old.close()
+        if self.expired:
+            self.cut()
+
+    def cut(self) -> None:
+        """Ends the request now. From any thread."""
+        self._cut.set()
         with self._lock, contextlib.suppress(OSError):
             if self._sock is not None:
                 # The plain method: the TLS one says goodbye first.
                 socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+
+    def _watch_clock(self) -> None:
+        while not self._over.wait(self.left(STOP_LOOK_SECONDS)):
+            if time.monotonic() >= self._at or self._stopping():
+                self.cut()
+                return
 
     def __enter__(self) -> "Deadline":
         self._thread.start()
@@ -174,6 +96,7 @@ class Deadline:
 
     def __exit__(self, *exc: object) -> None:
         self._over.set()
+        self.watch(None)
 
 
 class CurrentDeadline(threading.local):
@@ -182,8 +105,16 @@ class CurrentDeadline(threading.local):
     value: Deadline | None = None
 
 
-def guarded_adapter(guard: AddressGuard, current: CurrentDeadline) -> HTTPAdapter:
-    """A requests transport whose every connection passes the guard and is watched by its thread's deadline.
+def guarded_adapter(
+    guard: AddressGuard, current: CurrentDeadline, pools: int, connections: int, ca_file: str | None
+) -> HTTPAdapter:
+    """A requests transport for any number of threads, whose every connection passes the guard and is watched by its
+    thread's deadline.
+
+    Args:
+        pools: hosts whose idle connections are kept.
+        connections: idle connections that are kept of each.
+        ca_file: certificates to trust instead of the usual ones.
 
     `getresponse` is where a connection is taken into use, be it new or from the pool.
     """
@@ -214,11 +145,28 @@ def guarded_adapter(guard: AddressGuard, current: CurrentDeadline) -> HTTPAdapte
         def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **pool_kwargs: Any) -> None:
             self.poolmanager = PoolManager(num_pools=connections, maxsize=maxsize, block=block, **pool_kwargs)
             self.poolmanager.pool_classes_by_scheme = {"http": GuardedPool, "https": GuardedTlsPool}
+            self.tls = _tls_context(ca_file)
+
+        def build_connection_pool_key_attributes(
+            self, request: PreparedRequest, verify: object, cert: object = None
+        ) -> tuple[Any, Any]:
+            """One TLS context for all: reading the certificates again costs milliseconds a connection."""
+            host, _ = super().build_connection_pool_key_attributes(request, True)
+            return host, {"ssl_context": self.tls} if host["scheme"] == "https" else {}
+
+        def cert_verify(self, conn: Any, url: Any, verify: object, cert: object) -> None:
+            """The TLS context knows what to trust."""
 
         def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
             raise Refused("a proxy would go round the address checks")
 
-    return GuardedAdapter(max_retries=0)
+    return GuardedAdapter(pool_connections=pools, pool_maxsize=connections, max_retries=0)
+
+
+def _tls_context(ca_file: str | None) -> SSLContext:
+    context = create_urllib3_context()
+    context.load_verify_locations(ca_file or DEFAULT_CA_BUNDLE_PATH)
+    return context
 
 
 def _watch(connection: HTTPConnection, deadline: Deadline | None) -> None:
@@ -227,6 +175,20 @@ def _watch(connection: HTTPConnection, deadline: Deadline | None) -> None:
 
 
 def _connect(connection: HTTPConnection, guard: AddressGuard, deadline: Deadline | None) -> socket.socket:
+    sock = _open_one_of(connection, guard, deadline)
+    if deadline:
+        # A TLS handshake goes on below urllib3, on a socket that nobody else sees: watched by a duplicate.
+        tls = isinstance(connection, HTTPSConnection)
+        deadline.watch(sock.dup() if tls else sock, owned=tls)
+        try:
+            deadline.check()
+        except BaseException:
+            sock.close()
+            raise
+    return sock
+
+
+def _open_one_of(connection: HTTPConnection, guard: AddressGuard, deadline: Deadline | None) -> socket.socket:
     host, port = connection.host, connection.port or connection.default_port
     try:
         addresses = guard.addresses(host, port)

@@ -6,7 +6,7 @@ and nothing is raised `from` them.
 
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from http import HTTPStatus
@@ -21,7 +21,7 @@ from urllib3.exceptions import (
 )
 
 from podinsight.domain.identity import InvalidUrl, host_of, normalise_url, redact_url
-from podinsight.errors import Permanent, Transient
+from podinsight.errors import NotThere, Permanent, Transient
 
 PASSING = frozenset({408, 425, 429})
 HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
@@ -32,19 +32,36 @@ class Kind(StrEnum):
 
     FEED = "feed"
     AUDIO = "audio"
+    TRANSCRIPT = "transcript"
 
 
-_GONE = {Kind.FEED: "there is no such feed", Kind.AUDIO: "the episode's audio is gone"}
+_SLOW = (ConnectTimeoutError, ReadTimeoutError, DecodeError, ssl.SSLError)
+_GONE = {
+    Kind.FEED: "there is no such feed",
+    Kind.AUDIO: "the episode's audio is gone",
+    Kind.TRANSCRIPT: "the episode's transcript is gone",
+}
 
 
-def check_status(status: int, headers: Mapping[str, str], url: str, kind: Kind, conditional: bool) -> None:
-    """Returns for an answer with a usable body, and for 304 when the request was conditional.
+class Broken(Transient):
+    """No answer came, or its body broke off: asking again may help. quick: it took no time-out to see that."""
+
+    def __init__(self, message: str, *, quick: bool) -> None:
+        super().__init__(message)
+        self.quick = quick
+
+
+def check_status(
+    status: int, headers: Mapping[str, str], url: str, kind: Kind, also: Collection[int] = frozenset()
+) -> None:
+    """Returns for an answer with a usable body, and for a status in `also`: what the request's own headers allow.
 
     Raises:
         Transient: 5xx, 408, 425, 429; with `retry_after` when the server said so.
+        NotThere: 401, 403, 404, 410.
         Permanent: any other.
     """
-    if status in (200, 203) or (status == HTTPStatus.NOT_MODIFIED and conditional):
+    if status in (200, 203) or status in also:
         return
     said = f"{_named(status)} from {host_of(url)}"
     where = f"({redact_url(url)})"
@@ -54,9 +71,9 @@ def check_status(status: int, headers: Mapping[str, str], url: str, kind: Kind, 
         meaning = "too many requests" if status == HTTPStatus.TOO_MANY_REQUESTS else "it may pass"
         raise Transient(f"{said}: {meaning}{asked} {where}", retry_after=wait)
     if status in (404, 410):
-        raise Permanent(f"{said}: {_GONE[kind]} {where}")
+        raise NotThere(f"{said}: {_GONE[kind]} {where}", status)
     if status in (401, 403):
-        raise Permanent(f"{said}: the {kind} is not for us {where}")
+        raise NotThere(f"{said}: the {kind} is not for us {where}", status)
     if status >= 400:
         raise Permanent(f"{said}: the request was turned down {where}")
     raise Permanent(f"{said}: an answer without the {kind} {where}")
@@ -110,6 +127,12 @@ def failure_text(error: BaseException) -> str:
         if text:
             return text
     return "the connection broke"
+
+
+def is_quick(error: BaseException) -> bool:
+    """Whether the failure was seen at once (refused, reset, no such name): a second try costs nothing."""
+    # A NewConnectionError is a ConnectTimeoutError to urllib3.
+    return not any(isinstance(each, _SLOW) and not isinstance(each, NewConnectionError) for each in _causes(error))
 
 
 def _failure_of(error: BaseException) -> str | None:

@@ -4,9 +4,8 @@ obstore starts threads of its own, and a child forked after that hangs: nothing 
 """
 
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
@@ -16,13 +15,16 @@ from podinsight.adapters.obstore_streams import (
     PART_BYTES,
     READ_BYTES,
     Area,
+    Bucket,
     MultipartWriter,
     Place,
     RangeReader,
+    S3Options,
     check_key,
     copy_file,
     translated,
 )
+from podinsight.adapters.sweeping import abort_uploads, sweep_files
 from podinsight.errors import ConfigError, Refused
 from podinsight.ports import ObjectInfo, ObjectStore, ObjectWriter
 
@@ -31,17 +33,9 @@ if TYPE_CHECKING:
 
     from podinsight.adapters.obstore_streams import Backend
 
+__all__ = ["ObstoreObjects", "S3Options", "open_objects"]
+
 DELETE_AT_ONCE: Final = 1000
-
-
-@dataclass(frozen=True)
-class S3Options:
-    """How to reach S3. What is None comes from where AWS clients look (environment, instance profile)."""
-
-    endpoint: str | None = None
-    region: str | None = None
-    access_key_id: str | None = None
-    secret_access_key: str | None = None
 
 
 def open_objects(areas: Mapping[str, str], s3: S3Options) -> ObjectStore:
@@ -79,7 +73,7 @@ def _open_area(name: str, url: str, s3: S3Options, backends: "dict[str, Backend]
         raise ConfigError(f"area {name}: {url!r} is no object store: write file:///folder or s3://bucket/prefix")
     if bucket not in backends:
         backends[bucket] = _open_bucket(bucket, s3)
-    return Area(name, url, backends[bucket], f"{prefix}/" if prefix else "", None)
+    return Area(name, url, backends[bucket], f"{prefix}/" if prefix else "", None, Bucket(bucket, s3))
 
 
 def _open_bucket(bucket: str, s3: S3Options) -> "S3Store":
@@ -189,6 +183,33 @@ class ObstoreObjects:
                 batch = pairs[begin : begin + DELETE_AT_ONCE]
                 with translated(batch[0][0]), suppress(FileNotFoundError):
                     obstore.delete(batch[0][1].area.store, [place.path for _, place in batch])
+
+    def sweep(self, prefix: str) -> int:
+        place = self._place(prefix.removesuffix("/"))
+        rest = f"{place.path}/" if prefix.endswith("/") else place.path
+        if place.area.root is not None:
+            with translated(prefix):
+                return sweep_files(place.area.root, rest)
+        found = self._delete_below(place.area, rest)
+        return found + (abort_uploads(place.area.bucket, rest) if place.area.bucket else 0)
+
+    def _delete_below(self, area: Area, begin: str) -> int:
+        import obstore
+
+        folder = begin.rpartition("/")[0]
+        with translated(f"{area.name}/{begin.removeprefix(area.prefix)}"):
+            pages = obstore.list(area.store, folder or None, chunk_size=DELETE_AT_ONCE)
+            paths = [meta["path"] for page in pages for meta in page if meta["path"].startswith(begin)]
+        self.delete(f"{area.name}/{path.removeprefix(area.prefix)}" for path in paths)
+        return len(paths)
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        import obstore
+
+        place = self._place(prefix, whole_area=True)
+        with translated(prefix):
+            found = obstore.list_with_delimiter(place.area.store, place.path.rstrip("/") or None)
+        return sorted(path.rpartition("/")[2] for path in found["common_prefixes"])
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         import obstore

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     Backend = LocalStore | MemoryStore | S3Store
 
-PART_BYTES: Final = 8 * 2**20  # S3 wants at least 5 MiB a part, and at most 10,000 parts: objects up to 80 GB
+PART_BYTES: Final = 5 * 2**20  # S3 wants at least 5 MiB a part, and at most 10,000 parts: objects up to 50 GB
+LOCAL_PART_BYTES: Final = 2**20
 READ_BYTES: Final = 2**20
 _HOPELESS: Final = frozenset(
     {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST}
@@ -34,14 +35,38 @@ _HOPELESS: Final = frozenset(
 
 
 @dataclass(frozen=True)
+class S3Options:
+    """How to reach S3. What is None comes from where AWS clients look (environment, instance profile)."""
+
+    endpoint: str | None = None
+    region: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: str | None = None
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """An S3 bucket by its name."""
+
+    name: str
+    s3: S3Options
+
+
+@dataclass(frozen=True)
 class Area:
-    """One area: keys `<name>/<rest>` lie at `<prefix><rest>` of `store`; `root` is its folder when it has one."""
+    """One area: keys `<name>/<rest>` lie at `<prefix><rest>` of `store`; `root` is its folder, or `bucket` its bucket,
+    when it has one."""
 
     name: str
     url: str
     store: "Backend"
     prefix: str
     root: Path | None
+    bucket: Bucket | None = None
+
+    @property
+    def part_bytes(self) -> int:
+        return PART_BYTES if self.bucket else LOCAL_PART_BYTES
 
 
 @dataclass(frozen=True)
@@ -107,7 +132,7 @@ def _first_line(error: BaseException) -> str:
 
 
 class MultipartWriter:
-    """A multipart upload (a temporary file on the local store): `PART_BYTES` a part, two at a time."""
+    """A multipart upload (a temporary file on the local store), two parts of `Area.part_bytes` at a time."""
 
     def __init__(self, place: Place, key: str) -> None:
         self._place, self._key = place, key
@@ -117,7 +142,7 @@ class MultipartWriter:
         import obstore
 
         self._file = obstore.open_writer(
-            self._place.area.store, self._place.path, buffer_size=PART_BYTES, max_concurrency=2
+            self._place.area.store, self._place.path, buffer_size=self._place.area.part_bytes, max_concurrency=2
         )
         return self
 
@@ -125,10 +150,10 @@ class MultipartWriter:
         if self._file is None:
             raise ValueError("a writer is used inside its `with` block")
         # A part is cut where a write ends, so that one huge write would be one huge part.
-        view = memoryview(data)
+        view, step = memoryview(data), self._place.area.part_bytes
         with translated(self._key):
-            for begin in range(0, len(view), PART_BYTES):
-                self._file.write(view[begin : begin + PART_BYTES])
+            for begin in range(0, len(view), step):
+                self._file.write(view[begin : begin + step])
 
     def __exit__(self, *exc: object) -> None:
         file, self._file = self._file, None

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,10 @@ from podinsight.cli.feeds import add_and_poll
 from podinsight.cli.models import need_model
 from podinsight.cli.pursue import pursue
 from podinsight.cli.session import Session
-from podinsight.cli.show import TRANSCRIPT_FILES, first_lines
+from podinsight.cli.show import TRANSCRIPT_FILES, first_lines, words_of
 from podinsight.cli.stack import places
 from podinsight.domain.episode import Episode
+from podinsight.domain.transcript import PUBLISHER
 from podinsight.errors import PodinsightError
 from podinsight.ports import ObjectStore
 from podinsight.settings import Settings
@@ -148,6 +149,10 @@ class Result:
     episode: Episode
     kpis: dict[str, Any]
 
+    @property
+    def decoded(self) -> bool:
+        return self.episode.model != PUBLISHER
+
 
 def _results(objects: ObjectStore, episodes: list[Episode]) -> list[Result]:
     return [
@@ -161,6 +166,7 @@ def _tell_result(out: Output, objects: ObjectStore, result: Result) -> None:
     episode = result.episode
     out.line()
     out.title(f"{plain(episode.title)} ({clock(episode.audio_seconds or 0)})")
+    out.line(f"  {words_of(episode)}")
     for line in first_lines(objects, episode, 3, 96):
         out.line(f"  {line}")
     for name in TRANSCRIPT_FILES:
@@ -168,19 +174,26 @@ def _tell_result(out: Output, objects: ObjectStore, result: Result) -> None:
 
 
 def _tell_summary(out: Output, settings: Settings, results: list[Result], fresh: int, wall: float) -> None:
-    audio = sum(result.kpis["audio_seconds"] for result in results)
-    device = sum(result.kpis["device_seconds"] for result in results)
-    usd = sum(result.kpis["gpu_estimate_usd"] for result in results)
-    devices = ", ".join(sorted({f"{result.kpis['device']} {result.kpis['compute_type']}" for result in results}))
+    decoded = [result for result in results if result.decoded]
+    audio = _total(decoded, "audio_seconds")
+    device = _total(decoded, "device_seconds")
+    devices = ", ".join(sorted({f"{result.kpis['device']} {result.kpis['compute_type']}" for result in decoded}))
+    length = clock(_total(results, "audio_seconds"))
     out.line()
     out.title("Summary")
-    out.line(f"  {count(len(results), 'transcript')}, {fresh} of them made now; {clock(audio)} of audio")
+    out.line(f"  {count(len(results), 'transcript')}, {fresh} of them made now; {length} of audio")
+    if len(decoded) < len(results):
+        out.line(f"  {len(decoded)} decoded by Whisper, {len(results) - len(decoded)} taken from the publisher")
     decoding = f"decoding took {device:.1f} s{_then(fresh)} on {devices or 'nothing'}"
     out.line(f"  wall time {wall:.1f} s; {decoding}{_times(audio, device)}")
     out.line(
-        f"  on a rented GPU it would have cost about ${usd:.5f} "
+        f"  on a rented GPU it would have cost about ${_total(decoded, 'gpu_estimate_usd'):.5f} "
         f"(${settings.gpu_hour_usd:g} an hour, {settings.gpu_speed:g} × real time); here it cost nothing"
     )
+
+
+def _total(results: Sequence[Result], figure: str) -> float:
+    return float(sum(result.kpis[figure] for result in results))
 
 
 def _then(fresh: int) -> str:

@@ -40,13 +40,14 @@ def _tell_fetch(out: Output, fetch: Standing) -> dict[str, object]:
     known = f", {size(sum(declared))} as far as the feeds say ({len(declared)} of them)" if fetch.to_do else ""
     out.line(f"would fetch {count(len(fetch.to_do), 'episode')}{known}; {len(fetch.done):,} there already")
     if fetch.to_do:
-        out.line(f"  audio: {hours(seconds)}{_without(unknown)}")
+        out.line(f"  audio: {hours(seconds)}{_without(unknown)}; $0.00: downloading pays for no service")
     _tell_failed(out, fetch)
     return _numbers(fetch) | {
         "declared_bytes": sum(declared),
         "declared_bytes_of": len(declared),
         "audio_seconds": seconds,
         "audio_seconds_unknown": unknown,
+        "usd": 0.0,
     }
 
 

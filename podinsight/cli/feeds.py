@@ -6,7 +6,10 @@ from dataclasses import dataclass
 import click
 
 from podinsight.cli import exits
+from podinsight.cli.choosing import find_feed
 from podinsight.cli.console import Output, complain, count, moment, plain
+from podinsight.cli.feeds_check import check
+from podinsight.cli.feeds_lists import export_feeds, import_feeds
 from podinsight.cli.session import Session, json_option, pass_session
 from podinsight.domain.feed import Feed
 from podinsight.domain.identity import redact_url
@@ -35,6 +38,9 @@ def feed_document(feed: Feed) -> dict[str, object]:
         "episodes": feed.episodes,
         "last_polled_at": feed.last_polled_at,
         "error": feed.error,
+        "notes": list(feed.notes),
+        "tier": feed.tier,
+        "user_agent": feed.user_agent,
     }
 
 
@@ -61,7 +67,7 @@ def add_and_poll(session: Session, url: str) -> Added:
 
 @click.group()
 def feeds() -> None:
-    """Follow feeds and list them."""
+    """Follow feeds, list them, and look into them."""
 
 
 @feeds.command()
@@ -113,3 +119,29 @@ def list_feeds(session: Session, as_json: bool) -> None:
         for each in found
     ]
     out.table(("id", "slug", "title", "episodes", "last polled", "error"), rows, right=(3,))
+
+
+@feeds.command("set")
+@click.argument("slug")
+@click.option("--user-agent", metavar="TEXT", help="Sent for this feed and its audio; empty: the installation's own.")
+@click.option("--tier", metavar="NAME", help="The group that the feed is exported in; empty: none.")
+@pass_session
+def set_feed(session: Session, slug: str, user_agent: str | None, tier: str | None) -> None:
+    """Change how one feed (its slug or id) is asked for."""
+    if user_agent is None and tier is None:
+        raise exits.CommandError("nothing to set: give --user-agent TEXT or --tier NAME")
+    catalogue = session.store.catalogue
+    feed_id = find_feed(session.store, slug)
+    feed = catalogue.feed(feed_id)
+    if feed is None:
+        raise exits.CommandError(f"{slug!r} is no feed that is polled; `podrun feeds list` shows those")
+    if user_agent is not None:
+        catalogue.set_user_agent(feed_id, user_agent.strip() or None)
+        click.echo(f"{slug}: user agent {user_agent.strip() or 'as everywhere'}")
+    if tier is not None:
+        catalogue.set_tier(feed_id, tier.strip() or None)
+        click.echo(f"{slug}: tier {plain(tier) or 'none'}")
+
+
+for command in (check, import_feeds, export_feeds):
+    feeds.add_command(command)

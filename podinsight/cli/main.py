@@ -6,7 +6,23 @@ import sys
 import click
 
 from podinsight import __version__
-from podinsight.cli import control, demo, episodes, exits, feeds, models, run, settings_cmd, show, stack, status
+from podinsight.cli import (
+    adopt,
+    control,
+    demo,
+    episodes,
+    exits,
+    feeds,
+    gate,
+    hosts,
+    manifest,
+    models,
+    run,
+    settings_cmd,
+    show,
+    stack,
+    status,
+)
 from podinsight.cli.group import PodrunGroup
 from podinsight.cli.session import Session
 
@@ -33,7 +49,11 @@ for command in (
     *stack.COMMANDS,
     feeds.feeds,
     episodes.episodes,
+    manifest.manifest,
+    adopt.adopt,
     *run.COMMANDS,
+    gate.gate,
+    hosts.hosts,
     status.status,
     show.show,
     *control.COMMANDS,

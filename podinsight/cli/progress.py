@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from podinsight.cli.console import Output, clock, plain, size
 from podinsight.cli.follow import Ending, Look
+from podinsight.domain.transcript import PUBLISHER
 from podinsight.domain.work import State
 
 _DID = {"fetch": "fetched", "transcribe": "transcribed"}
@@ -42,7 +43,8 @@ def ending_line(ending: Ending) -> str:
         return f"{ending.state.value} {name}: {plain(ending.reason)}"
     if ending.stage == "fetch":
         return f"fetched {name}: {size(episode.audio_bytes or 0)}, {clock(episode.audio_seconds or 0)}"
-    return f"transcribed {name}: {clock(episode.audio_seconds or 0)}, model {episode.model}"
+    how = "from the publisher" if episode.model == PUBLISHER else f"model {episode.model}"
+    return f"transcribed {name}: {clock(episode.audio_seconds or 0)}, {how}"
 
 
 def ending_document(ending: Ending) -> dict[str, object]:

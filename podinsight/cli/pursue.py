@@ -10,8 +10,10 @@ from podinsight.cli.console import Output, complain, count, hours, size
 from podinsight.cli.estimate import gpu_document, gpu_words
 from podinsight.cli.exits import CommandError
 from podinsight.cli.follow import Ending, Follower, Times
+from podinsight.cli.goals import Meter, goals_document, goals_words
 from podinsight.cli.progress import ending_document, ending_line, watcher
 from podinsight.cli.session import Session
+from podinsight.domain.transcript import PUBLISHER
 from podinsight.domain.work import State
 from podinsight.errors import Unavailable
 from podinsight.services.dispatch import dispatch
@@ -85,10 +87,13 @@ def pursue(
     }
 
 
-def summarise(session: Session, out: Output, outcomes: Mapping[str, Outcome], began: float) -> int:
-    """Tells how it went and returns the exit code. began: `time.monotonic()` at the start."""
+def summarise(
+    session: Session, out: Output, outcomes: Mapping[str, Outcome], began: float, meter: Meter | None = None
+) -> int:
+    """Tells how it went and returns the exit code. began: `time.monotonic()` at the start; meter: set up then."""
     seconds = time.monotonic() - began
     document: dict[str, object] = {"event": "summary", "seconds": round(seconds, 3)}
+    judged: list[str] = []
     for stage, outcome in outcomes.items():
         episodes = [ending.episode for ending in outcome.done]
         audio = audio_seconds(episodes)
@@ -99,11 +104,22 @@ def summarise(session: Session, out: Output, outcomes: Mapping[str, Outcome], be
             total = sum(episode.audio_bytes or 0 for episode in episodes)
             document[stage] = numbers | {"bytes": total, "audio_seconds": audio}
             words.append(size(total))
+            if meter is not None:
+                ended, traffic = (len(episodes), len(outcome.endings)), meter.since()
+                document[stage] = numbers | {"bytes": total, "audio_seconds": audio} | goals_document(*ended, traffic)
+                judged = goals_words(*ended, traffic)
         else:
-            document[stage] = numbers | {"audio_seconds": audio} | gpu_document(session.settings, audio)
-            words += [f"{hours(audio)} of audio", gpu_words(session.settings, audio)] if episodes else []
+            decoded = [episode for episode in episodes if episode.model != PUBLISHER]
+            taken = len(episodes) - len(decoded)
+            seconds_decoded = audio_seconds(decoded)
+            figures = {"audio_seconds": audio, "from_publisher": taken}
+            document[stage] = numbers | figures | gpu_document(session.settings, seconds_decoded)
+            words += [f"{taken:,} of them from the publisher"] if taken else []
+            words += [f"{hours(audio)} of audio", gpu_words(session.settings, seconds_decoded)] if episodes else []
         out.line(", ".join(words))
     out.data(document, indent=None)
+    for line in judged:
+        out.line(line)
     out.line(f"took {seconds:.1f} s")
     failed = any(outcome.failed for outcome in outcomes.values())
     if failed:

@@ -5,39 +5,51 @@ import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from podinsight.cli.choosing import Standing, first, preview, standing
-from podinsight.cli.console import Output, complain, count
+from podinsight.cli.console import Output, complain, count, plain
 from podinsight.cli.estimate import tell_dry_run
 from podinsight.cli.exits import CommandError
+from podinsight.cli.goals import Meter
+from podinsight.cli.manifest import choose
 from podinsight.cli.models import mention_missing, need_model
 from podinsight.cli.pursue import pursue, send, summarise
 from podinsight.cli.session import COUNT, Session, json_option, pass_session
 from podinsight.domain.episode import Episode
+from podinsight.domain.identity import bare_host
+from podinsight.domain.work import State
+from podinsight.ports import WorkView
 from podinsight.services.fetch import find_or_add
+from podinsight.services.manifest import Chosen, make_known
 from podinsight.topology import PRIORITIES, STAGES
 
 Command = Callable[..., Any]
+SHOWN: Final = 20
+LISTED: Final = 1000
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What was asked for on the command line. chosen: ids and URLs; empty: the first `limit` episodes (of `feed`)."""
+    """What was asked for on the command line. chosen: ids and URLs; empty: the first `limit` episodes (of `feed`, or of
+    `manifest`)."""
 
     chosen: tuple[str, ...] = ()
     limit: int | None = None
     feed: str | None = None
+    manifest: str | None = None
     priority: str = "medium"
     transcribe: bool = False
     model: str | None = None
     language: str | None = None
 
     def __post_init__(self) -> None:
-        if self.chosen and (self.limit is not None or self.feed is not None):
-            raise CommandError("give episodes, or --limit and --feed, not both")
+        if self.chosen and (self.limit, self.feed, self.manifest) != (None, None, None):
+            raise CommandError("give episodes, or --limit and --feed or --manifest, not both")
+        if self.feed is not None and self.manifest is not None:
+            raise CommandError("give --feed or --manifest, not both")
         if not self.transcribe and (self.model is not None or self.language is not None):
             raise CommandError("--model and --language say how to transcribe: add --transcribe")
 
@@ -67,6 +79,13 @@ def _options(command: Command) -> Command:
         click.option("--model", metavar="MODEL", help="Whisper model; see `podrun models list`."),
         click.option("--priority", type=click.Choice(list(PRIORITIES)), default="medium", show_default=True),
         click.option("--feed", metavar="SLUG", help="Episodes of this feed alone."),
+        click.option(
+            "--manifest",
+            "--manifest-s3",
+            "manifest",
+            metavar="FILE|URL",
+            help="The episodes of this manifest, in its order (docs/manifest.md).",
+        ),
         click.option("--limit", type=COUNT, metavar="N", help="The first N, those done included."),
     ):
         command = option(command)
@@ -80,15 +99,15 @@ def _options(command: Command) -> Command:
 def fetch(session: Session, /, dry_run: bool, no_wait: bool, as_json: bool, **words: Any) -> int | None:
     """Download episodes.
 
-    The first N in the order of discovery, or exactly the episodes and URLs given (`podrun episodes` lists ids).
-    N counts what is there already, so 50, then 200, then 1000 fetches 50, 150 and 800.
+    The first N in the order of discovery, or of a manifest, or exactly the episodes and URLs given (`podrun episodes`
+    lists ids). N counts what is there already, so 50, then 200, then 1000 fetches 50, 150 and 800.
     """
     out = Output(as_json)
     wish = Wish(**words)
     params = wish.params(session, dry_run) if wish.transcribe else None
     stages = ("fetch", "transcribe") if wish.transcribe else ("fetch",)
-    episodes = _episodes(session, wish)
-    before = {stage: standing(session.store, stage, episodes) for stage in stages}
+    chosen = _episodes(session, wish)
+    before = {stage: standing(session.store, stage, chosen.episodes) for stage in stages}
     if dry_run:
         model = str(params["model"]) if params else ""
         tell_dry_run(out, session.settings, before["fetch"], before.get("transcribe"), model)
@@ -98,7 +117,10 @@ def fetch(session: Session, /, dry_run: bool, no_wait: bool, as_json: bool, **wo
     for text in wish.chosen:
         if "://" in text:
             find_or_add(session.store, text)
-    ids = [episode.id for episode in episodes]
+    if chosen.new:
+        chosen = make_known(session.store, chosen)
+        before = {stage: standing(session.store, stage, chosen.episodes) for stage in stages}
+    ids = [episode.id for episode in chosen.episodes]
     session.store.work.enqueue_fetch(ids, PRIORITIES[wish.priority], params)
     if wish.transcribe:
         before["transcribe"] = _within_reach(before["transcribe"], before["fetch"])
@@ -111,8 +133,8 @@ def fetch(session: Session, /, dry_run: bool, no_wait: bool, as_json: bool, **wo
 def transcribe(session: Session, /, dry_run: bool, no_wait: bool, as_json: bool, **words: Any) -> int | None:
     """Transcribe what is downloaded.
 
-    The first N downloaded episodes in the order of discovery, or exactly those given (`podrun episodes` lists
-    ids). N counts what is transcribed already.
+    The first N downloaded episodes in the order of discovery, those of the first N rows of a manifest, or exactly
+    those given (`podrun episodes` lists ids). N counts what is transcribed already.
     """
     out = Output(as_json)
     wish = Wish(**words, transcribe=True)
@@ -129,24 +151,36 @@ def transcribe(session: Session, /, dry_run: bool, no_wait: bool, as_json: bool,
     return _go_on(session, out, before, no_wait)
 
 
-def _episodes(session: Session, wish: Wish) -> list[Episode]:
-    if not wish.chosen:
-        found = first(session.store, wish.limit, wish.feed)
-        if not found:
-            complain("no episode is known yet: `podrun feeds add URL`")
+def _episodes(session: Session, wish: Wish) -> Chosen:
+    """What the wish is about; episodes of new URLs and new rows are made up, and nothing is stored yet."""
+    if wish.manifest is not None:
+        found = choose(session, wish.manifest, wish.limit)
+        if not found.episodes:
+            complain(f"{wish.manifest} names no episode")
         return found
-    named = {episode.id: episode for episode in (preview(session.store, text) for text in wish.chosen)}
-    return list(named.values())
+    if not wish.chosen:
+        known = first(session.store, wish.limit, wish.feed)
+        if not known:
+            complain("no episode is known yet: `podrun feeds add URL`")
+        return Chosen(tuple(known))
+    return Chosen(tuple({each.id: each for each in (preview(session.store, text) for text in wish.chosen)}.values()))
 
 
 def _downloaded(session: Session, wish: Wish) -> list[Episode]:
+    if wish.manifest is not None:
+        named = _episodes(session, wish).episodes
+        there = [each for each in named if each.audio_key]
+        if len(there) < len(named):
+            shown = shlex.quote(wish.manifest)
+            complain(f"{len(named) - len(there):,} are not downloaded and left out: `podrun fetch --manifest {shown}`")
+        return there
     if not wish.chosen:
         there = [each for each in first(session.store, None, wish.feed) if each.audio_key]
         return there[: wish.limit]
     for text in wish.chosen:
         if not preview(session.store, text).audio_key:
             raise CommandError(f"{text} is not downloaded: `podrun fetch --transcribe {shlex.quote(text)}`")
-    return _episodes(session, wish)
+    return list(_episodes(session, wish).episodes)
 
 
 def _within_reach(transcribe: Standing, fetch: Standing) -> Standing:
@@ -159,7 +193,8 @@ def _within_reach(transcribe: Standing, fetch: Standing) -> Standing:
 def _go_on(session: Session, out: Output, before: dict[str, Standing], no_wait: bool) -> int | None:
     began = time.monotonic()
     if not no_wait:
-        return summarise(session, out, pursue(session, out, before), began)
+        meter = Meter(session.store)
+        return summarise(session, out, pursue(session, out, before), began, meter)
     send(session)
     queued = {stage: len(each.to_do) for stage, each in before.items()}
     out.data({"event": "queued", **queued})
@@ -178,16 +213,42 @@ def retry(session: Session, failed: bool, stage: str | None, host: str | None, a
     """Start failed work over with fresh attempts."""
     if not failed:
         raise CommandError("say what to retry: `podrun retry --failed`")
+    failed_ones = _failed(session, stage, host)
     number = session.store.work.retry_failed(stage, host)
+    still = {(each.stage, each.episode_id) for each in _failed(session, stage, host)} if number else set()
+    started = [each for each in failed_ones if (each.stage, each.episode_id) not in still] if number else []
     if number:
         send(session)
     out = Output(as_json)
-    out.data({"retried": number})
+    out.data({"retried": number, "rows": [_retried(each) for each in started]})
     if number:
         out.line(f"{count(number, 'row')} {'starts' if number == 1 else 'start'} over")
+        for each in started[:SHOWN]:
+            out.line(f"  {each.stage} {each.episode_id} {plain(f'{each.feed_slug}: {each.title}')} ({each.host})")
+        if number > len(started[:SHOWN]):
+            out.line(f"  and {number - len(started[:SHOWN]):,} more")
     else:
         where = (f" in {stage}" if stage else "") + (f" at host {host}" if host else "")
         out.line(f"nothing failed{where}" if where else "nothing has failed")
+
+
+def _failed(session: Session, stage: str | None, host: str | None) -> list[WorkView]:
+    """What `retry` is about, as `WorkRows.retry_failed` picks it; as many as are worth being shown."""
+    views = [
+        view
+        for state in (State.FAILED, State.REFUSED)
+        for view in session.store.work.views(state, LISTED)
+        if stage in (None, view.stage)
+    ]
+    if host is None:
+        return views
+    key = session.store.hosts.limits().key(host)
+    return [view for view in views if view.host in (key, bare_host(host)) or view.host.endswith(f".{key}")]
+
+
+def _retried(view: WorkView) -> dict[str, object]:
+    names = ("stage", "episode_id", "feed_slug", "title", "host", "reason")
+    return {name: getattr(view, name) for name in names}
 
 
 COMMANDS: Sequence[click.Command] = (fetch, transcribe, retry)

@@ -1,6 +1,7 @@
 """podrun show: one episode."""
 
 import textwrap
+from dataclasses import asdict
 
 import click
 
@@ -9,6 +10,8 @@ from podinsight.cli.console import Output, clock, plain, size
 from podinsight.cli.session import Session, json_option, pass_session
 from podinsight.domain.episode import Episode
 from podinsight.domain.identity import redact_url
+from podinsight.domain.publisher import accepted
+from podinsight.domain.transcript import PUBLISHER
 from podinsight.errors import PodinsightError
 from podinsight.ports import ObjectStore
 from podinsight.topology import STAGES
@@ -40,6 +43,16 @@ def first_lines(objects: ObjectStore, episode: Episode, lines: int, width: int =
     text = objects.get(f"{episode.stage}/transcripts/transcript.txt").decode("utf-8", "replace")
     body = plain(text.partition("\n\n")[2])
     return textwrap.wrap(body, width, max_lines=lines, placeholder=" …")
+
+
+def words_of(episode: Episode) -> str:
+    """Whose words the transcript has; empty when there is none."""
+    if not episode.transcript_key:
+        return ""
+    if episode.model != PUBLISHER:
+        return f"decoded by Whisper, model {plain(episode.model or 'unknown')}"
+    found = accepted(episode.publisher)
+    return "taken from the publisher" + (f": {plain(found.type)}, {plain(found.url)}" if found else "")
 
 
 @click.command()
@@ -80,6 +93,11 @@ def show(session: Session, chosen: str, lines: int, as_json: bool) -> None:
     for name, found in states.items():
         said = "not asked for" if found is None else found[0].value + (f": {plain(found[1])}" if found[1] else "")
         out.line(f"{name:<12}{said}")
+    if episode.transcript_key:
+        out.line(f"words   {words_of(episode)}")
+    for each in episode.publisher:
+        if not each.accepted:
+            out.line(f"        {plain(each.url)} of the publisher was kept aside: {plain(each.reason)}")
     for path in files.values():
         out.line(f"  {path}")
     for line in ["", *text] if text else []:
@@ -89,4 +107,7 @@ def show(session: Session, chosen: str, lines: int, as_json: bool) -> None:
 def _document(episode: Episode) -> dict[str, object]:
     names = ("id", "seq", "feed_slug", "guid", "title", "published", "language", "model")
     audio = ("audio_key", "audio_bytes", "audio_sha256", "audio_mime", "audio_seconds", "transcript_key")
-    return {name: getattr(episode, name) for name in (*names, *audio)} | {"url": redact_url(episode.url)}
+    return {name: getattr(episode, name) for name in (*names, *audio)} | {
+        "url": redact_url(episode.url),
+        "publisher": [asdict(each) for each in episode.publisher],
+    }

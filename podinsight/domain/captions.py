@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from podinsight.domain.episode import Episode
-from podinsight.domain.transcript import Segment, Transcript
+from podinsight.domain.publisher import accepted
+from podinsight.domain.transcript import PUBLISHER, Segment, Transcript
 
 TRANSCRIPT_SCHEMA: Final = "podinsight/transcript/1"
 LINE_WIDTH: Final = 42  # what subtitling guides take as the most that is read at a glance
@@ -17,11 +18,13 @@ _BREAKS: Final = ("Cc", "Cs", "Zl", "Zp")
 
 
 def to_vtt(transcript: Transcript) -> str:
-    """WebVTT, one cue a segment."""
+    """WebVTT, one cue a segment, in the voice of its speaker when that is known."""
     blocks = ["WEBVTT\n"]
-    for start, end, text in _cues(transcript.segments):
+    for start, end, text, speaker in _cues(transcript.segments):
         # Escaped after wrapping: the width is that of what is seen.
         lines = [_escape(line) for line in _wrap(text)]
+        if speaker:
+            lines[0] = f"<v {_escape(speaker)}>{lines[0]}"
         blocks.append("\n".join([f"{_clock(start, '.')} --> {_clock(end, '.')}", *lines]) + "\n")
     return "\n".join(blocks)
 
@@ -29,7 +32,7 @@ def to_vtt(transcript: Transcript) -> str:
 def to_srt(transcript: Transcript) -> str:
     """SubRip, one numbered cue a segment; a single newline when nothing was said."""
     blocks = []
-    for number, (start, end, text) in enumerate(_cues(transcript.segments), 1):
+    for number, (start, end, text, _speaker) in enumerate(_cues(transcript.segments), 1):
         # SubRip has no escapes: an arrow inside a text would read as a time line.
         lines = _wrap(text.replace("-->", "→"))
         blocks.append("\n".join([str(number), f"{_clock(start, ',')} --> {_clock(end, ',')}", *lines]) + "\n")
@@ -37,21 +40,36 @@ def to_srt(transcript: Transcript) -> str:
 
 
 def to_txt(transcript: Transcript, title: str) -> str:
-    """For reading: the title, then paragraphs (a new one after a pause, or when one has become long)."""
+    """For reading: the title, then paragraphs (a new one after a pause, when one has become long, and for each turn of
+    a named speaker, who is named then)."""
     return "\n\n".join([_one_line(title) or "Untitled", *_paragraphs(transcript.segments)]) + "\n"
 
 
 def to_jsonl(transcript: Transcript) -> str:
-    """JSON lines `{"text", "start_sec", "end_sec", "speaker": null}`; empty when nothing was said."""
+    """JSON lines `{"text", "start_sec", "end_sec", "speaker"}`; empty when nothing was said.
+
+    speaker: the number of who speaks (T5), by the order in which they first do; null when nobody says.
+    """
+    numbers = _numbers(transcript)
     rows = (
-        {"text": segment.text, "start_sec": _seconds(segment.start), "end_sec": _seconds(segment.end), "speaker": None}
+        {
+            "text": segment.text,
+            "start_sec": _seconds(segment.start),
+            "end_sec": _seconds(segment.end),
+            "speaker": numbers.get(segment.speaker),
+        }
         for segment in transcript.segments
     )
     return "".join(_json(row) + "\n" for row in rows)
 
 
 def to_json(transcript: Transcript, episode: Episode) -> str:
-    """transcript.json, schema `podinsight/transcript/1`. Nothing in it varies between runs within a profile."""
+    """transcript.json, schema `podinsight/transcript/1`. Nothing in it varies between runs within a profile.
+
+    source: `whisper`, or `publisher` and then whose file it is (F12). speakers: names; segments have their numbers.
+    """
+    found = accepted(episode.publisher) if transcript.source == PUBLISHER else None
+    numbers = _numbers(transcript)
     document = {
         "schema": TRANSCRIPT_SCHEMA,
         "episode": {
@@ -60,14 +78,24 @@ def to_json(transcript: Transcript, episode: Episode) -> str:
             "feed_slug": episode.feed_slug,
             "title": episode.title,
         },
+        "source": transcript.source,
+        "publisher": found and {"url": found.url, "type": found.type, "language": found.language},
         "language": transcript.language,
         "duration": _seconds(transcript.duration),
         "words": transcript.words,
         "model": transcript.model,
         "profile": dict(transcript.profile),
-        "segments": [_segment(number, segment) for number, segment in enumerate(transcript.segments)],
+        "speakers": list(transcript.speakers),
+        "segments": [
+            _segment(number, segment) | {"speaker": numbers.get(segment.speaker)}
+            for number, segment in enumerate(transcript.segments)
+        ],
     }
     return _json(document, indent=1) + "\n"
+
+
+def _numbers(transcript: Transcript) -> dict[str | None, int]:
+    return {name: number for number, name in enumerate(transcript.speakers)}
 
 
 def _segment(number: int, segment: Segment) -> dict[str, object]:
@@ -82,24 +110,28 @@ def _segment(number: int, segment: Segment) -> dict[str, object]:
     }
 
 
-def _cues(segments: Sequence[Segment]) -> Iterator[tuple[int, int, str]]:
-    """(start, end, text) in milliseconds. Players drop a cue that lasts no time, so each lasts at least 1 ms."""
+def _cues(segments: Sequence[Segment]) -> Iterator[tuple[int, int, str, str]]:
+    """(start, end, text, speaker or nothing) in milliseconds. Players drop a cue that lasts no time, so each lasts at
+    least 1 ms."""
     for segment in segments:
         text = _one_line(segment.text)
         if text:
             start = round(segment.start * 1000)
-            yield start, max(round(segment.end * 1000), start + 1), text
+            yield start, max(round(segment.end * 1000), start + 1), text, _one_line(segment.speaker or "")
 
 
 def _paragraphs(segments: Sequence[Segment]) -> Iterator[str]:
     words: list[str] = []
-    length, last_end = 0, 0.0
+    length, last_end, last_speaker = 0, 0.0, ""
     for segment in segments:
-        text = _one_line(segment.text)
-        if words and (segment.start - last_end >= PARAGRAPH_PAUSE or length >= PARAGRAPH_CHARACTERS):
+        text, speaker = _one_line(segment.text), _one_line(segment.speaker or "")
+        turn = speaker != last_speaker
+        if words and (turn or segment.start - last_end >= PARAGRAPH_PAUSE or length >= PARAGRAPH_CHARACTERS):
             yield " ".join(words)
             words, length = [], 0
-        last_end = segment.end
+        last_end, last_speaker = segment.end, speaker
+        if turn and speaker:
+            words.append(f"{speaker}:")
         if text:
             words.append(text)
             length += len(text) + 1

@@ -2,16 +2,30 @@
 
 from dataclasses import dataclass
 
-from podinsight.domain.feed import TranscriptLink
+from podinsight.domain.feed import ChaptersLink, Person, TranscriptLink
 
 DIRECT_SLUG = "direct"
+
+
+@dataclass(frozen=True)
+class PublisherTranscript:
+    """A publisher's transcript that lies at `key` (F12). accepted: it covers the audio and reads like speech, so it is
+    used instead of the GPU; else `reason` says why it was kept aside."""
+
+    key: str
+    url: str
+    type: str
+    language: str | None
+    accepted: bool
+    reason: str = ""
 
 
 @dataclass(frozen=True)
 class Episode:
     """One episode. `folder` is the safe form of its GUID; keys are object keys; seconds, bytes, epoch seconds.
 
-    `seq` is the order of discovery: the stable order in which `--limit` counts.
+    `seq` is the order of discovery: the stable order in which `--limit` counts. `same_as` is the id of an earlier
+    episode of the feed with the same audio, byte by byte.
     """
 
     id: str
@@ -29,7 +43,14 @@ class Episode:
     duration: float | None = None
     language: str | None = None
     image: str | None = None
+    season: int | None = None
+    number: int | None = None
     transcripts: tuple[TranscriptLink, ...] = ()
+    chapters: ChaptersLink | None = None
+    persons: tuple[Person, ...] = ()
+    publisher: tuple[PublisherTranscript, ...] = ()
+    user_agent: str | None = None
+    same_as: str | None = None
     audio_key: str | None = None
     audio_bytes: int | None = None
     audio_sha256: str | None = None
@@ -59,6 +80,10 @@ class Episode:
     def parts(self) -> str:
         return f"{self.stage}/parts"
 
+    def publisher_name(self, n: int, extension: str) -> str:
+        """The fixed name of the n-th publisher transcript (0-based), e.g. `raw/<slug>/<guid>/transcripts/0.vtt`."""
+        return f"{self.raw}/transcripts/{n}.{extension}"
+
     def audio_name(self, extension: str) -> str:
         """The fixed name of the audio, e.g. `raw/<slug>/<guid>/audio/episode.mp3`."""
         return f"{self.raw}/audio/episode.{extension}"
@@ -66,7 +91,10 @@ class Episode:
 
 @dataclass(frozen=True)
 class FetchedAudio:
-    """What a fetch attempt wrote: `attempt_key` holds the object until it is projected to `audio_key`."""
+    """What a fetch attempt wrote: `attempt_key` holds the object until it is projected to `audio_key`.
+
+    copies: (attempt name, fixed name) of what was fetched beside the audio: `publisher` transcripts.
+    """
 
     attempt_key: str
     audio_key: str
@@ -76,6 +104,8 @@ class FetchedAudio:
     seconds: float
     final_url: str
     final_host: str
+    publisher: tuple[PublisherTranscript, ...] = ()
+    copies: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

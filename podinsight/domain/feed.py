@@ -1,6 +1,7 @@
 """What is read of a feed, whatever its dialect. Standard library only."""
 
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 
 @dataclass(frozen=True)
@@ -10,6 +11,23 @@ class TranscriptLink:
     url: str
     type: str
     language: str | None = None
+
+
+@dataclass(frozen=True)
+class ChaptersLink:
+    """Chapters of an episode (`podcast:chapters`)."""
+
+    url: str
+    type: str
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody in an episode (`podcast:person`); role as the feed says, `host` when it says nothing."""
+
+    name: str
+    role: str = "host"
+    href: str | None = None
 
 
 @dataclass(frozen=True)
@@ -27,6 +45,8 @@ class FeedItem:
     episode: int | None = None
     image: str | None = None
     transcripts: tuple[TranscriptLink, ...] = ()
+    chapters: ChaptersLink | None = None
+    persons: tuple[Person, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,6 +58,7 @@ class ParsedFeed:
     language: str | None = None
     image: str | None = None
     new_url: str | None = None
+    podcast_guid: str | None = None
     items: tuple[FeedItem, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -57,14 +78,21 @@ class Feed:
     last_polled_at: float | None = None
     next_poll_at: float = 0.0
     episodes: int = 0
+    user_agent: str | None = None
+    notes: tuple[str, ...] = ()
+    tier: str | None = None
 
 
 @dataclass(frozen=True)
 class Document:
-    """A fetched feed document. `body` is None when the server said 304 Not Modified."""
+    """A fetched document. `body` is None when the server said 304 Not Modified, else a seekable stream at its start.
+
+    moved_to: where the document has moved for good (301 or 308 at every hop), when it has.
+    """
 
     url: str
-    body: bytes | None
+    body: BinaryIO | None
     etag: str | None = None
     last_modified: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    moved_to: str | None = None

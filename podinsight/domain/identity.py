@@ -4,8 +4,7 @@ import hashlib
 import ipaddress
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from podinsight.errors import Permanent
@@ -23,6 +22,18 @@ _SECRET = re.compile(
     r"|(?:^|[-_.])(?:key|sig|pass|policy|expires?|exp|hash|code)(?:$|[-_.])",
     re.IGNORECASE,
 )
+# What changes in an enclosure's query while the audio stays: signatures and marks of who counts. Narrower than _SECRET,
+# which may hide too much: dropping `key`, `hash`, `t` or `src` would make one of several episodes.
+_ROTATING = re.compile(
+    r"(?:access|auth|session|download|media|play|user|feed|url)?[-_]?tokens?|__token__|auth|authorization|jwt|hmac"
+    r"|sig|signature|policy|nonce|expir(?:e|es|y|ation)|exp|session(?:[-_]?id)?|jsessionid|key-pair-id|hdn(?:ea|ts|tl)"
+    r"|awsaccesskeyid|googleaccessid|x-(?:amz|goog|oss|cos)-.*"
+    r"|utm_.*|fbclid|gclid|dclid|msclkid|yclid|igshid|mc_[ce]id|dest-id|updated|cb|nocache|cachebuster",
+    re.IGNORECASE,
+)
+_AZURE = frozenset(("sv", "ss", "srt", "sr", "sp", "st", "se", "sip", "spr", "skoid", "sktid", "skt", "ske", "sks"))
+_PATH_TOKEN = re.compile(r"(?:token|hdn(?:ea|ts|tl)|exp|expires|sig|signature|auth|jwt)=.*", re.IGNORECASE)
+_LONGEST_FINGERPRINT = 500
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NOT_IN_AUTHORITY = re.compile(r"[\\\s]")
 _LETTERS = str.maketrans(
@@ -32,35 +43,6 @@ _LETTERS = str.maketrans(
 
 class InvalidUrl(Permanent, ValueError):
     """Not a URL that podinsight can fetch; the text says why and shows no credentials."""
-
-
-@dataclass(frozen=True)
-class HostLimits:
-    """How many requests a host may have in flight. `limits` maps domain suffixes (`megaphone.fm`) to limits."""
-
-    limits: Mapping[str, int]
-    default: int
-
-    def __post_init__(self) -> None:
-        plain = {_bare_host(suffix).lstrip("."): limit for suffix, limit in self.limits.items()}
-        object.__setattr__(self, "limits", plain)
-
-    def key(self, host: str) -> str:
-        """The longest configured suffix that matches on label boundaries, else the exact lower-case hostname.
-
-        The port does not count: `traffic.megaphone.fm:443` → `megaphone.fm`.
-        """
-        name = _bare_host(host)
-        labels = name.split(".")
-        for start in range(len(labels)):
-            suffix = ".".join(labels[start:])
-            if suffix in self.limits:
-                return suffix
-        return name
-
-    def limit(self, key: str) -> int:
-        """The limit of a key or of any host under it."""
-        return self.limits.get(self.key(key), self.default)
 
 
 def host_of(url: str) -> str:
@@ -91,7 +73,9 @@ def normalise_url(url: str) -> str:
     userinfo = parts.netloc.rpartition("@")[0]
     if userinfo:
         netloc = f"{userinfo}@{netloc}"
-    return urlunsplit((parts.scheme, netloc, parts.path or "/", parts.query, ""))
+    query = parts.query.rstrip()  # what stood before a fragment ends the URL now
+    path = parts.path if query else parts.path.rstrip()
+    return urlunsplit((parts.scheme, netloc, path or "/", query, ""))
 
 
 def normalise_guid(guid: str) -> str:
@@ -138,6 +122,32 @@ def safe_name(text: str, limit: int = 80) -> str:
     digest = _digest(text)[:8] if words and len(words) <= room else _digest(text)[:16]
     head = (words or "feed")[: limit - 1 - len(digest)].rstrip("-")
     return f"{head}-{digest}"
+
+
+def fingerprint(url: str) -> str:
+    """What two URLs of one enclosure have in common: host, path and what of the query is no token and no tracking mark.
+
+    http and https, the port, userinfo, the order of parameters and rotating signatures do not count. Whatever else a
+    query says does, because it may be all that tells two episodes apart. At most 565 characters: a long one is cut and
+    ends in its sha256.
+
+    Raises:
+        InvalidUrl: as normalise_url.
+    """
+    parts = urlsplit(normalise_url(url))
+    path = "/".join(each for each in parts.path.split("/") if not _PATH_TOKEN.fullmatch(each))
+    given = [each for each in re.split("[&;]", parts.query) if each]
+    names = {each.partition("=")[0].lower() for each in given}
+    passing = _AZURE if {"sig", "sv"} <= names else frozenset()
+    kept = sorted(each for each in given if not _passes(each.partition("=")[0], passing))
+    text = f"{_host(parts)}{path}" + (f"?{'&'.join(kept)}" if kept else "")
+    if len(text) <= _LONGEST_FINGERPRINT:
+        return text
+    return f"{text[:_LONGEST_FINGERPRINT]} {_digest(text)}"
+
+
+def _passes(name: str, also: Collection[str]) -> bool:
+    return name.lower() in also or _ROTATING.fullmatch(name) is not None
 
 
 def unique_slug(wanted: str, taken: Callable[[str], bool] | Collection[str], feed_id: str) -> str:
@@ -234,7 +244,7 @@ def _ascii_label(label: str) -> str:
     return label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii")
 
 
-def _bare_host(host: str) -> str:
+def bare_host(host: str) -> str:
     """Lower-case and without port, brackets or last dot; an odd name is kept as it is in lower case."""
     text = host.strip().lower().rpartition("@")[2]
     if text.startswith("["):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from podinsight.domain.transcript import Part, Transcript
+from podinsight.domain.transcript import PUBLISHER, Part, Transcript
 
 KPIS_SCHEMA: Final = "podinsight/kpis/1"
 GPU_HOUR_USD: Final = 0.526
@@ -37,13 +37,16 @@ def kpis(
     """The document kpis.json of a transcript joined from `parts`: seconds, counts, ratios, dollars.
 
     `real_time_factor` is wall time over audio (smaller is faster), `speed` is audio over device time (larger is
-    faster); both are None when they cannot be said. Several devices or compute types are joined by a comma.
+    faster); both are None when they cannot be said. Several devices or compute types are joined by a comma. What comes
+    from the publisher took no device and is estimated at $0.
     """
     wall = sum(part.wall_seconds for part in parts)
     device = sum(part.device_seconds for part in parts)
     audio = transcript.duration
+    to_decode = 0.0 if transcript.source == PUBLISHER else audio
     return {
         "schema": KPIS_SCHEMA,
+        "source": transcript.source,
         "audio_seconds": round(audio, 3),
         "speech_seconds": round(sum(part.speech_seconds for part in parts), 3),
         "wall_seconds": round(wall, 3),
@@ -57,5 +60,5 @@ def kpis(
         "model": transcript.model,
         "device": ",".join(sorted({part.device for part in parts})),
         "compute_type": ",".join(sorted({part.compute_type for part in parts})),
-        "gpu_estimate_usd": round(gpu_estimate_usd(audio, gpu_hour_usd, gpu_speed), 6),
+        "gpu_estimate_usd": round(gpu_estimate_usd(to_decode, gpu_hour_usd, gpu_speed), 6),
     }

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from podinsight.domain.transcript import Part, Segment
+from podinsight.domain.transcript import WHISPER, Part, Segment
 
 PART_SCHEMA: Final = "podinsight/part/1"
 _SCORES: Final = ("avg_logprob", "no_speech_prob", "compression_ratio")
@@ -29,12 +29,14 @@ def part_to_json(part: Part) -> bytes:
         "device_seconds": part.device_seconds,
         "device": part.device,
         "compute_type": part.compute_type,
+        "source": part.source,
         "segments": [
             {
                 "start": segment.start,
                 "end": segment.end,
                 "text": segment.text,
                 **{name: getattr(segment, name) for name in _SCORES},
+                "speaker": segment.speaker,
             }
             for segment in part.segments
         ],
@@ -71,12 +73,21 @@ def part_from_json(data: bytes) -> Part:
         device_seconds=_number(fields, "device_seconds"),
         device=_text(fields, "device"),
         compute_type=_text(fields, "compute_type"),
+        source=_text(fields, "source") if "source" in fields else WHISPER,
     )
 
 
 def _segment(fields: Mapping[str, object]) -> Segment:
-    scores = (None if fields.get(name) is None else _number(fields, name) for name in _SCORES)
-    return Segment(_number(fields, "start"), _number(fields, "end"), _text(fields, "text"), *scores)
+    scores = {name: None if fields.get(name) is None else _number(fields, name) for name in _SCORES}
+    return Segment(
+        _number(fields, "start"),
+        _number(fields, "end"),
+        _text(fields, "text"),
+        avg_logprob=scores["avg_logprob"],
+        no_speech_prob=scores["no_speech_prob"],
+        compression_ratio=scores["compression_ratio"],
+        speaker=None if fields.get("speaker") is None else _text(fields, "speaker"),
+    )
 
 
 def _object(value: object, what: str) -> Mapping[str, object]:

@@ -1,12 +1,19 @@
 """Transcripts: segments in episode time, and joining parts into one (pure)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
+
+WHISPER: Final = "whisper"
+PUBLISHER: Final = "publisher"  # also the name of the model of what no model has heard (F12)
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A line of speech: `start` and `end` in seconds of episode time, rounded to milliseconds."""
+    """A line of speech: `start` and `end` in seconds of episode time, rounded to milliseconds.
+
+    speaker: the name that the publisher gives; None when nobody says who speaks.
+    """
 
     start: float
     end: float
@@ -14,11 +21,15 @@ class Segment:
     avg_logprob: float | None = None
     no_speech_prob: float | None = None
     compression_ratio: float | None = None
+    speaker: str | None = None
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one chunk gave. `speech_seconds` is what voice activity kept; wall and device seconds vary by run."""
+    """What one chunk gave. `speech_seconds` is what voice activity kept; wall and device seconds vary by run.
+
+    source: WHISPER or PUBLISHER.
+    """
 
     n: int
     start: float
@@ -31,21 +42,37 @@ class Part:
     device_seconds: float
     device: str
     compute_type: str
+    source: str = WHISPER
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """A whole transcript. `profile` pins what byte equality is promised within (DESIGN.md, idea 5)."""
+    """A whole transcript. `profile` pins what byte equality is promised within (DESIGN.md, idea 5).
+
+    source: that of its parts, `mixed` when they have several.
+    """
 
     language: str
     duration: float
     model: str
     profile: tuple[tuple[str, str], ...]
     segments: tuple[Segment, ...]
+    source: str = WHISPER
 
     @property
     def words(self) -> int:
         return sum(len(segment.text.split()) for segment in self.segments)
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """Names in the order in which they first speak: a speaker's number is the place here."""
+        return tuple(dict.fromkeys(segment.speaker for segment in self.segments if segment.speaker))
+
+
+def source_of(parts: Sequence[Part]) -> str:
+    """WHISPER, PUBLISHER, or `mixed`."""
+    sources = {part.source for part in parts}
+    return sources.pop() if len(sources) == 1 else "mixed"
 
 
 def join(parts: Sequence[Part], model: str, profile: tuple[tuple[str, str], ...]) -> Transcript:
@@ -62,15 +89,6 @@ def join(parts: Sequence[Part], model: str, profile: tuple[tuple[str, str], ...]
         for segment in part.segments:
             floor = segments[-1].end if segments else 0.0
             start = max(segment.start, floor)
-            segments.append(
-                Segment(
-                    start,
-                    max(segment.end, start),
-                    segment.text,
-                    segment.avg_logprob,
-                    segment.no_speech_prob,
-                    segment.compression_ratio,
-                )
-            )
+            segments.append(replace(segment, start=start, end=max(segment.end, start)))
     longest = max(ordered, key=lambda part: (part.speech_seconds, -part.n))
-    return Transcript(longest.language, ordered[-1].end, model, profile, tuple(segments))
+    return Transcript(longest.language, ordered[-1].end, model, profile, tuple(segments), source_of(ordered))

@@ -1,15 +1,24 @@
 """Polling feeds: conditional GET, parse what changed, make new episodes known."""
 
+import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Final
 
-from podinsight.domain.feed import Feed
+from podinsight.domain.episode import DIRECT_SLUG, Episode
+from podinsight.domain.feed import Document, Feed, ParsedFeed
 from podinsight.domain.work import LONGEST_RETRY_AFTER
-from podinsight.errors import PodinsightError, Transient, Unavailable
+from podinsight.errors import Busy, PodinsightError, Transient, Unavailable
 from podinsight.ports import Clock, FeedParser, Fetcher, StatusStore
 
+POLLERS: Final = 4  # feeds at a time in one task: a slow one delays the others little
+REREAD_SECONDS: Final = 60.0
 _HOLD_SECONDS = 300.0
+# Hundreds of episodes of one feed may fail at once: in one process one of them reads it again, the others wait for it.
+_REREADING: Final = tuple(threading.Lock() for _ in range(64))
 
 
 @dataclass(frozen=True)
@@ -26,20 +35,35 @@ def poll_feed(ports: PollPorts, feed: Feed, every: float) -> int:
     """Polls one feed; returns how many episodes are new.
 
     Raises:
-        Unavailable: the database is away.
+        Unavailable: the database or the host gate is away.
+        Busy: the host gate does not let us in now: the feed is asked again when it may, and has no error.
         Exception: why it could not be read; the feed's row says so, and it is polled again later.
     """
     catalogue, now = ports.store.catalogue, ports.clock.now
     try:
-        document = ports.fetcher.document(feed.url, feed.etag, feed.last_modified)
-        parsed = ports.parser.parse(document) if document.body is not None else None
-        return catalogue.record_poll(feed.id, document, parsed, now() + every)
+        with _document(ports, feed, feed.etag, feed.last_modified) as (document, parsed):
+            return catalogue.record_poll(feed.id, document, parsed, now() + every)
+    except Busy as error:
+        catalogue.postpone_poll(feed.id, now() + min(error.seconds, LONGEST_RETRY_AFTER))
+        raise
     except Unavailable:
         raise
     except Exception as error:
         asked = min(error.retry_after or 0.0, LONGEST_RETRY_AFTER) if isinstance(error, Transient) else 0.0
         catalogue.record_poll_error(feed.id, _reason(error), now() + (asked or every))
         raise
+
+
+@contextmanager
+def _document(
+    ports: PollPorts, feed: Feed, etag: str | None, last_modified: str | None
+) -> Iterator[tuple[Document, ParsedFeed | None]]:
+    document = ports.fetcher.document(feed.url, etag, last_modified, user_agent=feed.user_agent)
+    if document.body is None:
+        yield document, None
+        return
+    with closing(document.body):
+        yield document, ports.parser.parse(document)
 
 
 def _reason(error: Exception) -> str:
@@ -49,24 +73,91 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
+@dataclass
+class _Pass:
+    """What the pollers of one pass have done together. broken: why the pass is over for all of them."""
+
+    until: float
+    stopping: Callable[[], bool]
+    added: int = 0
+    faults: list[str] = field(default_factory=list)
+    broken: Unavailable | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def over(self) -> bool:
+        return self.broken is not None or time.monotonic() >= self.until or self.stopping()
+
+
 def poll_due(ports: PollPorts, every: float, budget: float, stopping: Callable[[], bool]) -> tuple[int, list[str]]:
-    """Polls feeds that are due, one after the other, until none is, `budget` seconds are over, or the process stops.
+    """Polls feeds that are due, a few at a time, until none is, `budget` seconds are over, or the process stops.
 
     Several pollers share the work: each feed is taken by one of them. Returns how many episodes are new and what went
-    wrong, one line a feed.
+    wrong, one line a feed. Raises Unavailable when the database or the host gate is away.
     """
-    added = 0
-    faults: list[str] = []
-    until = time.monotonic() + budget
-    while time.monotonic() < until and not stopping():
-        due = ports.store.catalogue.due_feeds(1, min(every, _HOLD_SECONDS))
-        if not due:
-            break
-        try:
-            added += poll_feed(ports, due[0], every)
-        except Unavailable:
-            raise
-        except Exception as error:  # what one feed breaks must not keep the others from their poll
-            faults.append(f"{due[0].id}: {_reason(error)}")
+    state = _Pass(time.monotonic() + budget, stopping)
+    with ThreadPoolExecutor(POLLERS, thread_name_prefix="poll") as pool:
+        for running in [pool.submit(_poll_some, ports, every, state) for _ in range(POLLERS)]:
+            running.result()
+    if state.broken is not None:
+        raise state.broken
     ports.store.control.tick("poll_feeds")
-    return added, faults
+    return state.added, state.faults
+
+
+def _poll_some(ports: PollPorts, every: float, state: _Pass) -> None:
+    try:
+        while not state.over:
+            due = ports.store.catalogue.due_feeds(1, min(every, _HOLD_SECONDS))
+            if not due:
+                return
+            _poll_one(ports, due[0], every, state)
+    except Unavailable as error:
+        state.broken = error
+
+
+def _poll_one(ports: PollPorts, feed: Feed, every: float, state: _Pass) -> None:
+    try:
+        added = poll_feed(ports, feed, every)
+    except Unavailable:
+        raise
+    except Busy:
+        return
+    except Exception as error:  # what one feed breaks must not keep the others from their poll
+        with state.lock:
+            state.faults.append(f"{feed.id}: {_reason(error)}")
+    else:
+        with state.lock:
+            state.added += added
+
+
+def reread(ports: PollPorts, episode: Episode) -> Episode | None:
+    """The episode with the fresh URL that its feed has for it (F10), or None when the feed knows no other.
+
+    The feed is read whole, whatever has changed, but at most once a minute: within that its rows are as fresh. None
+    also when the feed could not be read; its row says why.
+
+    Raises:
+        Busy: the host gate does not let us in now.
+        Unavailable: the database or the host gate is away.
+    """
+    if episode.feed_slug == DIRECT_SLUG:
+        return None
+    with _REREADING[hash(episode.feed_id) % len(_REREADING)]:
+        feed = ports.store.catalogue.feed(episode.feed_id)
+        if feed is None:
+            return None
+        if feed.last_polled_at is None or ports.clock.now() - feed.last_polled_at >= REREAD_SECONDS:
+            _read_again(ports, feed)
+    fresh = ports.store.catalogue.episode(episode.id)
+    return fresh if fresh is not None and fresh.url != episode.url else None
+
+
+def _read_again(ports: PollPorts, feed: Feed) -> None:
+    try:
+        with _document(ports, feed, None, None) as (document, parsed):
+            ports.store.catalogue.record_poll(feed.id, document, parsed, feed.next_poll_at)
+    except (Unavailable, Busy):
+        raise
+    except Exception as error:  # the episode's own failure is what its row shall say
+        ports.store.catalogue.record_poll_error(feed.id, _reason(error), feed.next_poll_at)

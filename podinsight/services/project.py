@@ -7,12 +7,19 @@ import json
 from dataclasses import asdict
 
 from podinsight.domain.episode import Episode, Projection
+from podinsight.domain.identity import redact_url
+from podinsight.domain.transcript import PUBLISHER, WHISPER
 from podinsight.errors import Permanent
 from podinsight.ports import ObjectStore, StatusStore
 
 
 def meta_json(episode: Episode) -> bytes:
-    """meta.json: what is known of an episode, `transcript_key` null until there is one (F11, T6)."""
+    """meta.json: what is known of an episode, `transcript_key` null until there is one (F11, T6).
+
+    `source` says whose words the transcript has: `whisper`, or `publisher` (F12), then those of the one in `publisher`
+    that was accepted. `publisher_transcripts` is what the feed offers, `publisher` what was received. No URL in it has
+    a secret. `same_as`: the earlier episode of the feed that has the same audio, byte by byte.
+    """
     return (json.dumps(meta(episode), ensure_ascii=False, indent=2, sort_keys=True) + "\n").encode()
 
 
@@ -31,10 +38,19 @@ def meta(episode: Episode) -> dict[str, object]:
         "audio_sha256": episode.audio_sha256,
         "audio_mime": episode.audio_mime,
         "audio_seconds": episode.audio_seconds,
-        "publisher_transcripts": [asdict(link) for link in episode.transcripts],
+        "same_as": episode.same_as,
+        "publisher_transcripts": [asdict(link) | {"url": redact_url(link.url)} for link in episode.transcripts],
+        "publisher": [asdict(each) for each in episode.publisher],
         "transcript_key": episode.transcript_key,
         "model": episode.model,
+        "source": _source(episode),
     }
+
+
+def _source(episode: Episode) -> str | None:
+    if episode.transcript_key is None:
+        return None
+    return PUBLISHER if episode.model == PUBLISHER else WHISPER
 
 
 class Gone(Permanent):

@@ -4,11 +4,12 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from podinsight.domain.work import Lease, State, backoff
-from podinsight.errors import Abandoned, LeaseLost, Permanent, PodinsightError, Refused, Transient, Unavailable
+from podinsight.domain.work import LONGEST_RETRY_AFTER, Lease, State, backoff
+from podinsight.errors import Abandoned, Busy, LeaseLost, Permanent, PodinsightError, Refused, Transient, Unavailable
 from podinsight.ports import ObjectStore, WorkRows
 from podinsight.topology import STAGES
 
+_SHORTEST_TURN = 0.5
 _OUTAGE = 5  # the attempt whose back-off is 15 to 30 s
 
 
@@ -23,11 +24,16 @@ def discard(objects: ObjectStore, keys: Sequence[str], error: Exception) -> None
             objects.delete(keys)
 
 
+def _turn(seconds: float, jitter: float) -> float:
+    """When to ask the gate again: not all that wait for a host at the same moment."""
+    return max(_SHORTEST_TURN, min(seconds, LONGEST_RETRY_AFTER)) * (1.0 + jitter / 4)
+
+
 def settle(rows: WorkRows, lease: Lease, error: Exception, jitter: Callable[[], float] = random.random) -> State:
     """Writes the transition that `error` asks for and returns the state.
 
     Transient: delayed with back-off until the stage's attempts are used up; a fault of ours costs no attempt, however
-    long the outage. Permanent: failed. Refused: refused.
+    long the outage. Busy: delayed for as long as the gate says, and no attempt. Permanent: failed. Refused: refused.
     Abandoned: handed back. LeaseLost, or a database that is away: nothing can be written; the lease expires.
     Anything else is a fault of ours and counts as Transient, so that it is seen and tried again.
     """
@@ -44,6 +50,9 @@ def settle(rows: WorkRows, lease: Lease, error: Exception, jitter: Callable[[], 
             case Permanent():
                 rows.end(lease, State.FAILED, str(error))
                 return State.FAILED
+            case Busy():
+                rows.delay(lease, str(error), _turn(error.seconds, jitter()), attempted=False)
+                return State.DELAYED
         if isinstance(error, Transient) and error.ours:
             rows.delay(lease, str(error), backoff(_OUTAGE, jitter()), attempted=False)
             return State.DELAYED

@@ -1,6 +1,10 @@
-"""Transcribing: claim a chunk, decode it, commit its part; whoever commits the last one joins them."""
+"""Transcribing: claim a chunk, decode it, commit its part; whoever commits the last one joins them.
+
+Where the publisher's transcript was accepted it is taken instead of decoding (F12), by the same rows and fences.
+"""
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,13 +13,19 @@ from podinsight.domain import captions
 from podinsight.domain.episode import Episode, TranscriptFiles
 from podinsight.domain.kpis import kpis
 from podinsight.domain.parts import part_from_json, part_to_json
-from podinsight.domain.transcript import Part, Transcript, join
+from podinsight.domain.publisher import accepted
+from podinsight.domain.transcript import PUBLISHER, Part, Transcript, join, source_of
 from podinsight.domain.work import Lease
-from podinsight.errors import Permanent
-from podinsight.ports import ObjectStore, SpeechRequest, StatusStore, Transcriber
+from podinsight.errors import Abandoned, Permanent, PodinsightError
+from podinsight.ports import CaptionParser, ObjectStore, SpeechRequest, StatusStore, Transcriber
 from podinsight.services.lease import LeaseTimes, kept
 from podinsight.services.project import project_episode
+from podinsight.services.publisher import publisher_part
 from podinsight.services.settle import discard, settle
+
+_log = logging.getLogger(__name__)
+# Of what the publisher's words depend on besides the file: byte equality is promised within it.
+_PUBLISHER_PROFILE: tuple[tuple[str, str], ...] = (("engine", "publisher captions 1"),)
 
 
 @dataclass(frozen=True)
@@ -28,11 +38,16 @@ class GpuPrice:
 
 @dataclass(frozen=True)
 class TranscribePorts:
-    """What a transcription needs. `on_hang` ends the process when a native call hangs."""
+    """What a transcription needs. `on_hang` ends the process when a native call hangs.
+
+    transcriber: None in a process that does not decode; it takes what publishers wrote, and hands back all else.
+    captions: reads publishers' transcripts; None where they are not to be used.
+    """
 
     store: StatusStore
     objects: ObjectStore
-    transcriber: Transcriber
+    transcriber: Transcriber | None
+    captions: CaptionParser | None
     price: GpuPrice
     on_hang: Callable[[], None] | None = None
 
@@ -56,6 +71,24 @@ def transcribe_episode(
         next_lease = _run(ports, episode, next_lease, times, stopping)
     project_episode(ports.store, ports.objects, "transcribe", episode_id)
     return f"{episode_id}: transcribed"
+
+
+def take_publisher_transcript(
+    ports: TranscribePorts, episode_id: str, worker: str, times: LeaseTimes, stopping: Callable[[], bool]
+) -> str | None:
+    """Ends the transcription of an episode whose publisher's transcript was accepted, where it was fetched: no GPU is
+    woken for it. Returns what happened, None when there is nothing of the kind.
+
+    What goes wrong is logged and no more: the row is still there, for the next worker.
+    """
+    episode = ports.store.catalogue.episode(episode_id)
+    if ports.captions is None or episode is None or accepted(episode.publisher) is None:
+        return None
+    try:
+        return transcribe_episode(ports, episode_id, worker, times, stopping)
+    except PodinsightError as error:
+        _log.warning("episode %s: its publisher's transcript is left to another worker: %s", episode_id, error)
+        return None
 
 
 def _run(
@@ -88,14 +121,22 @@ def _decode(
     if span is None or episode.audio_key is None:
         raise Permanent(f"episode {episode.id} has no audio to transcribe: fetch it first")
     started = time.monotonic()
-    request = SpeechRequest(span.n, span.start, span.end, str(lease.params["model"]), _language(episode, lease))
     beat(0.0)
-    with ports.objects.reader(episode.audio_key) as audio:
-        part = ports.transcriber.transcribe(audio, request, beat)
+    part = publisher_part(ports.objects, ports.captions, episode, lease.params, span) if ports.captions else None
+    if part is None:
+        request = SpeechRequest(span.n, span.start, span.end, str(lease.params["model"]), _language(episode, lease))
+        with ports.objects.reader(episode.audio_key) as audio:
+            part = _device(ports).transcribe(audio, request, beat)
     key = f"{episode.parts}/{span.n}.{lease.token}.json"
     scratch.append(key)
     ports.objects.put(key, part_to_json(part))
     return ports.store.work.commit_chunk(lease, key, time.monotonic() - started, times.lease)
+
+
+def _device(ports: TranscribePorts) -> Transcriber:
+    if ports.transcriber is None:
+        raise Abandoned("this process does not decode speech: handed back")
+    return ports.transcriber
 
 
 def _language(episode: Episode, lease: Lease) -> str | None:
@@ -110,7 +151,11 @@ def _join(
     model = str(lease.params["model"])
     parts = [part_from_json(ports.objects.get(key)) for key in ports.store.work.parts(episode.id)]
     beat(0.0)
-    transcript = join(parts, model, ports.transcriber.profile(model))
+    if source_of(parts) == PUBLISHER:
+        model, profile = PUBLISHER, _PUBLISHER_PROFILE
+    else:
+        profile = _device(ports).profile(model)
+    transcript = join(parts, model, profile)
     bodies = _render(episode, transcript, parts, ports.price)
     folder = f"{episode.attempts('transcribe')}/{lease.token}"
     files = [(f"{folder}/{name.rsplit('/', 1)[-1]}", f"{episode.stage}/{name}") for name in bodies]

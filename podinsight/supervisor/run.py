@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import FrameType
 
-from podinsight.ports import StatusStore
+from podinsight.errors import PodinsightError
+from podinsight.ports import HostGate, StatusStore
 from podinsight.settings import Settings
 from podinsight.supervisor import broker
 from podinsight.supervisor.commands import Commands, StackCommands, child_environ
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.5
 HELPER_STOP_SECONDS = 1.5
+FIRST_READ_SECONDS = 5.0
 BROKER_STOP_SECONDS = 2.0
 
 
@@ -37,8 +39,10 @@ class Supervisor:
         open_store: Callable[[], StatusStore],
         commands: Commands | None = None,
         environ: Mapping[str, str] | None = None,
+        build_gate: Callable[[], HostGate] | None = None,
     ) -> None:
         self._settings = settings
+        self._build_gate = build_gate or (lambda: _gate(settings))
         self._commands = commands or StackCommands(settings)
         self._registry = Registry(settings.state_dir)
         self._lock = InstanceLock(settings.state_dir)
@@ -118,12 +122,31 @@ class Supervisor:
 
     def _start(self) -> None:
         log.info("supervisor runs (pid %d), state in %s", os.getpid(), self._registry.state_dir)
+        from_nothing = self._broker is not None and self._broker.child is None
         if self._broker is not None:
             self._broker.tick()
             self._save()
         why = broker.wait_until_answers(self._settings.redis_url, lambda: self._signals.stop)
         if why:
             log.error("the broker does not answer: %s", why)
+        elif from_nothing and self._no_worker_lives():
+            self._open_gate()
+
+    def _no_worker_lives(self) -> bool:
+        """Whether it is known, which takes the database: run files may have been lost."""
+        if not self._line.first_read(FIRST_READ_SECONDS):
+            return False
+        self._crew.sweep(time.time())
+        return not self._crew.records()
+
+    def _open_gate(self) -> None:
+        """The broker is ours and new, and so nobody holds a place at any host: there is no need to wait for holders."""
+        try:
+            self._build_gate().open()
+        except PodinsightError as error:
+            log.warning("the host gate could not be opened and begins a little later: %s", error)
+        else:
+            log.info("the host gate is open")
 
     def _loop(self) -> None:
         while not self._signals.stop:
@@ -225,6 +248,12 @@ class _Signals:
 
     def _ignore(self, _number: int, _frame: FrameType | None) -> None:
         return
+
+
+def _gate(settings: Settings) -> HostGate:
+    from podinsight.bootstrap import build_gate  # it names every adapter, and few runs come here
+
+    return build_gate(settings)
 
 
 def check_ports(settings: Settings, ours: set[str]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from podinsight.adapters import sweeping
 from podinsight.adapters.obstore_objects import S3Options, open_objects
 from podinsight.errors import ConfigError, Permanent, Refused, Transient
 from podinsight.ports import ObjectStore
@@ -354,6 +355,97 @@ def test_readers_see_whole_objects_while_writers_race(store: ObjectStore) -> Non
     assert keys(store, "raw") == ["raw/v0", "raw/v1", "raw/v2", "raw/v3", "raw/x"]
 
 
+# ------------------------------------------------------------------------------------------------- sweep
+
+
+def test_a_sweep_takes_what_begins_with_the_prefix_and_nothing_else(store: ObjectStore) -> None:
+    mine = [
+        "raw/s/g/attempts/tok",
+        "raw/s/g/attempts/tok-0.vtt",
+        "raw/s/g/attempts/tok.d/deep/er",
+        "raw/s/g/attempts/token2",
+    ]
+    others = ["raw/s/g/attempts/to", "raw/s/g/attempts/x/tok", "raw/s/g/audio/tok", "stage/s/g/attempts/tok", "raw/tok"]
+    for name in (*mine, *others):
+        store.put(name, b"x")
+    assert store.sweep("raw/s/g/attempts/tok") == 4
+    assert [*keys(store, "raw"), *keys(store, "stage")] == sorted(others)
+    assert store.sweep("raw/s/g/attempts/tok") == 0
+    assert store.sweep("raw/none/at/all") == 0
+    assert store.sweep("raw/s/g/attempts/") == 2
+    assert keys(store, "raw/s") == ["raw/s/g/audio/tok"]
+
+
+@pytest.mark.parametrize("prefix", ["", "raw", "raw/", "/raw/x", "raw/../x", "raw/x/..", "raw//", "nowhere/x", "ra"])
+def test_a_sweep_of_what_is_no_prefix_of_keys_is_refused(store: ObjectStore, prefix: str) -> None:
+    store.put("raw/x", b"x")
+    with pytest.raises(Refused):
+        store.sweep(prefix)
+    assert keys(store, "raw") == ["raw/x"]
+
+
+KILLED_WRITER = """
+    import sys, time
+    from podinsight.adapters.obstore_objects import S3Options, open_objects
+    with open_objects({"raw": sys.argv[1]}, S3Options(*sys.argv[2:])).writer("raw/a/tok") as writer:
+        writer.write(b"z" * 20_000_000)
+        print("written", flush=True)
+        time.sleep(60)
+"""
+
+
+def kill_a_writer(*arguments: str) -> None:
+    """A process that is killed in the middle of `raw/a/tok`."""
+    command = [sys.executable, "-c", textwrap.dedent(KILLED_WRITER), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"written\n"
+        process.send_signal(signal.SIGKILL)
+
+
+def test_a_sweep_ends_the_hidden_files_of_a_killed_writer(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "tok").write_bytes(b"x")
+    kill_a_writer((tmp_path / "raw").as_uri())
+    store = open_objects({"raw": (tmp_path / "raw").as_uri()}, S3Options())
+    (tmp_path / "raw" / "a" / "tok-link").symlink_to(outside)
+    assert [path.name for path in (tmp_path / "raw").rglob("*#*")] == ["tok#1"]
+    assert store.sweep("raw/a/tok") == 2
+    assert list((tmp_path / "raw" / "a").iterdir()) == []
+    assert (outside / "tok").exists(), "a link is deleted and not followed"
+
+
+def test_a_sweep_aborts_the_uploads_of_a_killed_writer(seaweed_server: Seaweed, tmp_path: Path) -> None:
+    s3, area = options(seaweed_server), f"s3://{seaweed_server.bucket}/{tmp_path.name}"
+    before = seaweed_server.unfinished_uploads()
+    kill_a_writer(area, *(str(part) for part in (s3.endpoint, s3.region, s3.access_key_id, s3.secret_access_key)))
+    store = open_objects({"raw": area}, s3)
+    with store.writer("raw/b/other") as writer:
+        writer.write(b"z" * BIG)
+        until = time.monotonic() + 10
+        while seaweed_server.unfinished_uploads() < before + 2 and time.monotonic() < until:
+            time.sleep(0.02)
+        assert store.sweep("raw/a/to") == 1
+        assert seaweed_server.unfinished_uploads() == before + 1
+        assert store.sweep("raw/a/to") == 0
+    assert store.size("raw/b/other") == BIG, "the other writer goes on"
+
+
+def test_without_boto3_uploads_are_left_to_the_bucket_and_that_is_said_once(
+    seaweed_server: Seaweed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    monkeypatch.setattr(sweeping, "_told", threading.Event())
+    store = open_objects({"raw": f"s3://{seaweed_server.bucket}/plain"}, options(seaweed_server))
+    store.put("raw/a/x", b"x")
+    assert store.sweep("raw/a/x") == 1
+    assert store.sweep("raw/a/x") == 0
+    assert [record.getMessage() for record in caplog.records if "lifecycle" in record.getMessage()] == [
+        "unfinished S3 uploads are left to the bucket's lifecycle rule: the extra `aws` ends them"
+    ]
+
+
 def test_where_tells_a_person(tmp_path: Path) -> None:
     store = open_objects({"raw": tmp_path.as_uri(), "stage": "s3://bucket/prefix/"}, S3Options(region="us-east-1"))
     assert store.where("raw/a b/x") == str(tmp_path / "a b" / "x")
@@ -408,3 +500,13 @@ def test_a_folder_that_cannot_be_made_is_a_setting_to_mend() -> None:
 def test_importing_the_adapter_does_not_import_obstore() -> None:
     code = "import sys, podinsight.adapters.obstore_objects; sys.exit('obstore' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_folders_are_those_directly_below(store: ObjectStore) -> None:
+    for key in ("raw/b b/x/1", "raw/a/y/2", "raw/a/3", "raw/é #1/z", "raw/file", "stage/other/x"):
+        store.put(key, b"x")
+    assert store.folders("raw") == ["a", "b b", "é #1"]
+    assert store.folders("raw/a") == ["y"]
+    assert store.folders("raw/none") == store.folders("raw/file") == []
+    with pytest.raises(Refused):
+        store.folders("elsewhere")

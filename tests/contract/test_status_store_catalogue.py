@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from io import BytesIO
 
 import pytest
 from sqlalchemy import insert, update
@@ -22,7 +23,7 @@ def item(guid: str, url: str = "https://a.test/1.mp3", title: str = "One") -> Fe
 
 def poll(store: SqlStore, feed: Feed, *items: FeedItem, title: str = "The Show") -> int:
     return store.catalogue.record_poll(
-        feed.id, Document(feed.url, b"x", '"v1"', "Mon"), ParsedFeed(title, items=items), 9
+        feed.id, Document(feed.url, BytesIO(b"x"), '"v1"', "Mon"), ParsedFeed(title, items=items), 9
     )
 
 
@@ -160,7 +161,7 @@ def test_an_unruly_feed_is_stored_all_the_same(store: SqlStore) -> None:
     twin = FeedItem(f"x{noise}!", "t", "https://a.test/2.mp3", length=-1)
     parsed = ParsedFeed("Long " * 200, "l\x00", "en" * 50, "i\x00", items=(wild, twin))
     for added in (2, 0):
-        assert store.catalogue.record_poll(feed.id, Document(URL, b"x"), parsed, 0) == added
+        assert store.catalogue.record_poll(feed.id, Document(URL, BytesIO(b"x")), parsed, 0) == added
     first, second = store.catalogue.first_episodes(None)
     assert (first.title, first.length, second.length) == ("? title", None, None)
     assert first.folder != second.folder
@@ -196,7 +197,7 @@ def test_what_feeds_and_hosts_say_may_be_long_and_odd(store: SqlStore, rows: Row
     host = ".".join(["h" * 60] * 4)
     odd = FeedItem("g", "T\0", f"https://{host}/a.mp3", mime="audio/" + "x" * 300)
     parsed = ParsedFeed("Show\ud800", language="de-" + "x" * 300, items=(odd,))
-    assert store.catalogue.record_poll(feed.id, Document(URL, b"x", '"e\0tag"', "Mon\ud800"), parsed, 9) == 1
+    assert store.catalogue.record_poll(feed.id, Document(URL, BytesIO(b"x"), '"e\0tag"', "Mon\ud800"), parsed, 9) == 1
     assert (known(store).etag, known(store).last_modified) == ('"etag"', "Mon?")
     (episode,) = store.catalogue.first_episodes(None)
     assert episode.host == host

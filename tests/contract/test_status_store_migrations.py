@@ -5,15 +5,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from podinsight.adapters import database
 from podinsight.adapters.database import SqlStore, open_store
+from podinsight.adapters.database.engine import Database
 from podinsight.adapters.database.migrate import HEAD, migrate
 from podinsight.adapters.database.models import metadata
+from podinsight.domain.feed import Document, FeedItem, ParsedFeed
 from podinsight.errors import ConfigError
 from tests.conftest import LIMITS, STALE_SECONDS
 from tests.support.clock import ManualClock
@@ -59,6 +63,28 @@ def test_partial_indexes_agree_too(store: SqlStore) -> None:
     }
     if store.db.is_sqlite:  # PostgreSQL spells conditions in its own way
         assert {n: str(w) for n, w in found.items()} == {n: str(w) for n, w in wanted.items()}
+
+
+def test_what_an_older_podinsight_knew_is_known_by_its_enclosure(database_url: str, clock: ManualClock) -> None:
+    """0002: the audio of before is not fetched again under a new GUID (F10)."""
+    db = Database(database_url)
+    config = Config()
+    config.set_main_option("script_location", str(Path(str(database.__file__)).parent / "migrations"))
+    with db.write() as conn:
+        config.attributes["connection"] = conn
+        command.upgrade(config, "0001")
+        conn.execute(text("INSERT INTO feeds (id, url, slug, created_at) VALUES ('f', 'https://f.test/', 'f', 0)"))
+        columns = "id, feed_id, guid, guid_key, folder, title, url, host, transcripts, created_at"
+        for n, url in enumerate(("https://a.test/1.mp3?token=x", "https://bad.test:port/")):
+            row = f"'e{n}', 'f', 'g{n}', 'g{n}', 'g{n}', 't', '{url}', 'a.test', '[]', 0"
+            conn.exec_driver_sql(f"INSERT INTO episodes ({columns}) VALUES ({row})")
+    migrate(db)
+    store = SqlStore(db, clock, LIMITS, STALE_SECONDS)
+    item = FeedItem("anew", "t", "http://a.test/1.mp3")
+    assert store.catalogue.record_poll("f", Document("https://f.test/", None), ParsedFeed("F", items=(item,)), 0) == 0
+    one, _two = store.catalogue.first_episodes(None)
+    assert (one.id, one.url, one.persons, one.publisher) == ("e0", item.url, (), ())
+    store.close()
 
 
 def test_opening_again_changes_nothing(store: SqlStore, database_url: str, clock: ManualClock) -> None:

@@ -1,13 +1,17 @@
 """One episode's way through the house, in one process, on every database: feed in, transcript out."""
 
 import json
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 from podinsight.adapters.av_probe import AvProbe
+from podinsight.adapters.caption_files import CaptionFiles
 from podinsight.adapters.database import SqlStore
+from podinsight.adapters.door import OpenDoor
 from podinsight.adapters.feedparser_feeds import FeedparserParser
 from podinsight.adapters.memory import MemoryQueue
 from podinsight.adapters.memory_speech import ScriptedTranscriber
@@ -21,8 +25,14 @@ from podinsight.services.dispatch import dispatch
 from podinsight.services.fetch import FetchPorts, fetch_episode
 from podinsight.services.lease import LeaseTimes
 from podinsight.services.poll import PollPorts, poll_feed
+from podinsight.services.publisher import PublisherPorts, collect
 from podinsight.services.reconcile import reconcile
-from podinsight.services.transcribe import GpuPrice, TranscribePorts, transcribe_episode
+from podinsight.services.transcribe import (
+    GpuPrice,
+    TranscribePorts,
+    take_publisher_transcript,
+    transcribe_episode,
+)
 from podinsight.topology import AREAS
 from tests.support.clock import ManualClock
 
@@ -36,17 +46,19 @@ POLICY = FetchPolicy(
     max_feed_bytes=10**6,
     max_audio_bytes=10**8,
 )
+CUT_SHORT = "WEBVTT\n\n00:00.550 --> 00:13.552\nWelcome to the show about podcasts, and that is all there is.\n"
 TIMES = LeaseTimes(lease=90.0, renew=20.0, progress=600.0)
 
 
 def test_a_feed_goes_in_and_readable_transcripts_come_out(store: SqlStore, clock: ManualClock, tmp_path: Path) -> None:
     objects = open_objects({area: f"file://{tmp_path}/objects/{area}" for area in AREAS}, S3Options())
-    fetcher = RequestsFetcher(POLICY)
+    fetcher = RequestsFetcher(POLICY, OpenDoor())
     queue = MemoryQueue()
     store.workers.register("cpu", "here", "fetch", 1, 10)
     store.workers.register("gpu", "here", "gpu", 2, 1)
-    fetching = FetchPorts(store, objects, fetcher, AvProbe())
-    speaking = TranscribePorts(store, objects, ScriptedTranscriber(), GpuPrice(0.526, 12.0))
+    publisher = partial(collect, PublisherPorts(objects, fetcher, CaptionFiles()))
+    fetching = FetchPorts(store, objects, fetcher, AvProbe(), publisher=publisher)
+    speaking = TranscribePorts(store, objects, ScriptedTranscriber(), CaptionFiles(), GpuPrice(0.526, 12.0))
 
     with FolderServer(SAMPLES) as web:
         feed, new = store.catalogue.add_feed(web.url("feed.xml"))
@@ -69,7 +81,7 @@ def test_a_feed_goes_in_and_readable_transcripts_come_out(store: SqlStore, clock
             transcribe_episode(speaking, episode_id, "gpu", TIMES, lambda: False)
             seen.append(episode_id)
     assert sorted(seen) == sorted(ids)
-    assert len(asked) == 1 + 3, "the feed once and each episode once"
+    assert len(asked) == 1 + 3 + 1, "the feed, each episode and the one publisher transcript, once each"
     assert {state for state, _ in store.work.states("transcribe", ids).values()} == {State.DONE}
 
     for episode in store.catalogue.episodes(ids):
@@ -79,6 +91,8 @@ def test_a_feed_goes_in_and_readable_transcripts_come_out(store: SqlStore, clock
         transcript = json.loads(objects.get(str(episode.transcript_key)))
         assert transcript["episode"]["id"] == episode.id
         assert transcript["segments"]
+        whose = "publisher" if episode.guid == "podinsight-sample-0001" else "whisper"
+        assert (transcript["source"], meta["source"]) == (whose, whose)
         lines = objects.get(f"{episode.stage}/segments/segments.json").decode().splitlines()
         assert [json.loads(line)["text"] for line in lines] == [part["text"] for part in transcript["segments"]]
         assert objects.get(f"{episode.stage}/transcripts/transcript.vtt").startswith(b"WEBVTT")
@@ -90,11 +104,58 @@ def test_a_feed_goes_in_and_readable_transcripts_come_out(store: SqlStore, clock
     assert (report.projected, report.faults) == (0, ())
 
 
+@pytest.mark.parametrize(
+    ("words", "source"), [((SAMPLES / "episode-1.vtt").read_text("utf-8"), "publisher"), (CUT_SHORT, "whisper")]
+)
+def test_a_publisher_transcript_spares_the_gpu_when_it_passes(
+    store: SqlStore, clock: ManualClock, tmp_path: Path, words: str, source: str
+) -> None:
+    """F12: the fetch worker ends what the publisher has written; all else is left to the gpu worker."""
+    objects = open_objects({area: f"file://{tmp_path}/objects/{area}" for area in AREAS}, S3Options())
+    fetcher = RequestsFetcher(POLICY, OpenDoor())
+    folder = tmp_path / "web"
+    folder.mkdir()
+    for name in ("feed.xml", "episode-1.mp3"):
+        (folder / name).write_bytes((SAMPLES / name).read_bytes())
+    (folder / "episode-1.vtt").write_text(words, "utf-8")
+    store.workers.register("cpu", "here", "fetch", 1, 10)
+    publisher = partial(collect, PublisherPorts(objects, fetcher, CaptionFiles()))
+    with FolderServer(folder) as web:
+        feed, _ = store.catalogue.add_feed(web.url("feed.xml"))
+        poll_feed(PollPorts(store, fetcher, FeedparserParser(), clock), feed, 3600.0)
+        (chosen,) = [each for each in store.catalogue.first_episodes(None) if each.transcripts]
+        store.work.enqueue_fetch([chosen.id], 5, {"model": "tiny.en"})
+        fetching = FetchPorts(store, objects, fetcher, AvProbe(), publisher=publisher)
+        fetch_episode(fetching, chosen.id, "cpu", TIMES, lambda: False)
+        without_device = TranscribePorts(store, objects, None, CaptionFiles(), GpuPrice(0.526, 12.0))
+        take_publisher_transcript(without_device, chosen.id, "cpu", TIMES, lambda: False)
+
+    taken = store.work.states("transcribe", [chosen.id])[chosen.id][0] is State.DONE
+    assert taken is (source == "publisher")
+    store.workers.register("gpu", "here", "gpu", 2, 1)
+    queue = MemoryQueue()
+    assert dispatch(store, queue) == (0 if taken else 1), "what is done wakes nobody"
+    speaking = replace(without_device, transcriber=ScriptedTranscriber())
+    for _task, (episode_id,) in queue.take():
+        transcribe_episode(speaking, episode_id, "gpu", TIMES, lambda: False)
+
+    episode = store.catalogue.episode(chosen.id)
+    assert episode is not None
+    (received,) = episode.publisher
+    assert received.accepted is taken
+    assert bool(received.reason) is not taken
+    assert objects.get(received.key).decode() == words, "kept in any case"
+    transcript = json.loads(objects.get(str(episode.transcript_key)))
+    meta = json.loads(objects.get(episode.meta_key))
+    assert (transcript["source"], meta["source"]) == (source, source)
+    assert ("Welcome to the show" in transcript["segments"][0]["text"]) is taken
+
+
 def test_a_worker_that_dies_after_its_commit_leaves_a_projection_that_reconcile_finishes(
     store: SqlStore, clock: ManualClock, tmp_path: Path
 ) -> None:
     objects = open_objects({area: f"file://{tmp_path}/objects/{area}" for area in AREAS}, S3Options())
-    fetcher = RequestsFetcher(POLICY)
+    fetcher = RequestsFetcher(POLICY, OpenDoor())
     store.workers.register("cpu", "here", "fetch", 1, 10)
 
     class DiesWhenPublishing:
@@ -128,7 +189,7 @@ def test_a_worker_that_dies_after_its_commit_leaves_a_projection_that_reconcile_
 
 def test_an_unknown_episode_is_a_clear_error(store: SqlStore, tmp_path: Path) -> None:
     objects = open_objects({area: f"file://{tmp_path}/objects/{area}" for area in AREAS}, S3Options())
-    fetcher = RequestsFetcher(POLICY)
+    fetcher = RequestsFetcher(POLICY, OpenDoor())
     ports = FetchPorts(store, objects, fetcher, AvProbe())
     with pytest.raises(Permanent, match="no episode 'nope'"):
         fetch_episode(ports, "nope", "cpu", TIMES, lambda: False)

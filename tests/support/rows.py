@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from functools import wraps
+from io import BytesIO
 from typing import Any, cast
 
 from sqlalchemy import select
@@ -94,7 +95,7 @@ class Rows:
         row, _new = self.store.catalogue.add_feed(f"https://feeds.test/{feed}.xml")
         names = [f"{feed}-{row.episodes + index}" for index in range(count)]
         items = tuple(FeedItem(name, name, f"https://{host}/{name}.mp3") for name in names)
-        self.store.catalogue.record_poll(row.id, Document(row.url, b"x"), ParsedFeed(feed, items=items), 0)
+        self.store.catalogue.record_poll(row.id, Document(row.url, BytesIO(b"x")), ParsedFeed(feed, items=items), 0)
         return [episode.id for episode in self.store.catalogue.first_episodes(None, row.id)][row.episodes :]
 
     def fetches(

@@ -17,7 +17,7 @@ import psutil
 
 from podinsight.adapters.clock import SystemClock
 from podinsight.adapters.database import open_store
-from podinsight.domain.identity import HostLimits
+from podinsight.domain.hosts import HostLimits
 from podinsight.ports import StatusStore
 from podinsight.settings import Settings, load
 from podinsight.supervisor import stack

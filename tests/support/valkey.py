@@ -23,9 +23,9 @@ class Valkey:
 
 
 @contextmanager
-def valkey(folder: Path) -> Iterator[Valkey]:
+def valkey(folder: Path, port: int | None = None) -> Iterator[Valkey]:
     """Starts it, waits until it answers, and kills it at the end."""
-    port = free_port()
+    port = port or free_port()
     command = broker.server_command(folder, port)
     with (folder / "valkey.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)

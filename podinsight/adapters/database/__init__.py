@@ -4,10 +4,13 @@ from podinsight.adapters.database.catalogue import SqlCatalogue
 from podinsight.adapters.database.commits import Commits
 from podinsight.adapters.database.dispatching import Dispatching
 from podinsight.adapters.database.engine import Database
+from podinsight.adapters.database.hosts import SqlHosts
+from podinsight.adapters.database.intake import SqlIntake
+from podinsight.adapters.database.metrics import SqlMetrics
 from podinsight.adapters.database.migrate import migrate
 from podinsight.adapters.database.registry import SqlControl, SqlWorkers
 from podinsight.adapters.database.views import Views
-from podinsight.domain.identity import HostLimits
+from podinsight.domain.hosts import HostLimits
 from podinsight.ports import Clock
 
 
@@ -21,9 +24,12 @@ class SqlStore:
     def __init__(self, db: Database, clock: Clock, limits: HostLimits, stale_seconds: float) -> None:
         self.db = db
         self.catalogue = SqlCatalogue(db, clock, limits)
+        self.intake = SqlIntake(db, clock, limits)
         self.work = SqlWork(db, clock, limits)
         self.workers = SqlWorkers(db, clock, stale_seconds)
         self.control = SqlControl(db, clock)
+        self.hosts = SqlHosts(db, clock, limits)
+        self.metrics = SqlMetrics(db)
 
     def ping(self) -> None:
         with self.db.read() as conn:

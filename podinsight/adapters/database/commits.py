@@ -1,27 +1,44 @@
 """Writes that end a unit with a result, each under its fence, and the projection that follows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from podinsight.adapters.database.catalogue import episode_query, to_episode
 from podinsight.adapters.database.enqueue import Enqueue
+from podinsight.adapters.database.episode_rows import episode_query, to_episode
+from podinsight.adapters.database.hosts import stored_limits
 from podinsight.adapters.database.lanes import LaneMoves
 from podinsight.adapters.database.leases import Leases
 from podinsight.adapters.database.models import chunks, episodes, inline, state_is, work
 from podinsight.adapters.database.units import ENQUEUE_LOCK, JOIN_N, column_values, set_aside
-from podinsight.domain.episode import Episode, FetchedAudio, Projection, TranscriptFiles
+from podinsight.domain.episode import Episode, FetchedAudio, Projection, PublisherTranscript, TranscriptFiles
 from podinsight.domain.work import Lease, State
 from podinsight.topology import STAGES
+
+
+def _as_committed(known: Episode, columns: Mapping[str, Any]) -> Episode:
+    """An episode as it will be once the columns of a result are written."""
+    fields = dict(columns)
+    if "publisher" in fields:
+        fields["publisher"] = tuple(PublisherTranscript(**each) for each in fields["publisher"])
+    return replace(known, **fields)
 
 
 class Commits(Enqueue, Leases):
     """The part of ports.WorkRows that commits."""
 
     def commit_fetch(self, lease: Lease, audio: FetchedAudio, wall_seconds: float) -> None:
-        result = {
+        with self._transition() as (conn, moves):
+            row = self._held_row(conn, lease)
+            result = self._fetched(conn, lease.episode_id, audio)
+            self._move(conn, moves, work, row, State.DONE, "", result=result, projected=False)
+            moves.downloads[row.feed_id].update(downloaded=1, received=audio.size)
+            self._record_run(conn, lease, "done", wall_seconds=wall_seconds)
+
+    def _fetched(self, conn: Connection, episode_id: str, audio: FetchedAudio) -> dict[str, object]:
+        return {
             "episode": {
                 "audio_key": audio.audio_key,
                 "audio_bytes": audio.size,
@@ -29,15 +46,30 @@ class Commits(Enqueue, Leases):
                 "audio_mime": audio.mime,
                 "audio_seconds": audio.seconds,
                 "fetched_at": self._clock.now(),
-                "host": self._limits.key(audio.final_host),
+                "host": stored_limits(conn, self._limits).key(audio.final_host),
+                "same_as": self._same_audio(conn, episode_id, audio),
+                "publisher": [asdict(each) for each in audio.publisher],
             },
-            "copies": [[audio.attempt_key, audio.audio_key]],
+            "copies": [[audio.attempt_key, audio.audio_key], *map(list, audio.copies)],
             "detail": asdict(audio),
         }
-        with self._transition() as (conn, moves):
-            row = self._held_row(conn, lease)
-            self._move(conn, moves, work, row, State.DONE, "", result=result, projected=False)
-            self._record_run(conn, lease, "done", wall_seconds=wall_seconds)
+
+    def _same_audio(self, conn: Connection, episode_id: str, audio: FetchedAudio) -> str | None:
+        """The first earlier episode of the feed that has this audio in place, byte by byte (F10)."""
+        this = self._episode_row(conn, episode_id)
+        earlier = (
+            select(episodes.c.id)
+            .where(
+                episodes.c.feed_id == this.feed_id,
+                episodes.c.audio_sha256 == audio.sha256,
+                episodes.c.seq < this.seq,
+                episodes.c.audio_bytes == audio.size,
+                episodes.c.audio_key.is_not(None),
+            )
+            .order_by(episodes.c.seq)
+            .limit(1)
+        )
+        return conn.execute(earlier).scalar_one_or_none()
 
     def commit_chunk(self, lease: Lease, part_key: str, wall_seconds: float, lease_seconds: float) -> Lease | None:
         with self._transition() as (conn, moves):
@@ -111,7 +143,7 @@ class Commits(Enqueue, Leases):
             found: list[Projection] = []
             for row in conn.execute(query).all():
                 known = to_episode(conn.execute(episode_query().where(episodes.c.id == row.episode_id)).one())
-                episode: Episode = replace(known, **row.result["episode"])
+                episode = _as_committed(known, row.result["episode"])
                 scratch = [episode.attempts(row.stage)] + ([episode.parts] if row.stage == "transcribe" else [])
                 copies = tuple((str(source), str(target)) for source, target in row.result["copies"])
                 found.append(Projection(row.id, row.stage, episode, copies, tuple(scratch)))

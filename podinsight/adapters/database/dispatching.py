@@ -6,8 +6,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, Table, and_, func, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
+from podinsight.adapters.database.hosts import limits_now
 from podinsight.adapters.database.lanes import LaneMoves
-from podinsight.adapters.database.models import chunks, inline, lanes, state_is, work
+from podinsight.adapters.database.models import chunks, hosts, inline, lanes, state_is, work
 from podinsight.adapters.database.units import Units, column_values, table_of
 from podinsight.domain.work import LaneView, State, Ticket, share_out
 from podinsight.ports import Reconciled
@@ -15,6 +16,7 @@ from podinsight.topology import PRIORITIES, STAGE_OF_LANE, STAGES
 
 _AT_ONCE = 500
 _LANES_A_HOST = len(PRIORITIES)
+_FETCH_LANE = STAGES["fetch"].lane
 
 
 def _leased_to(table: Table, worker: str) -> ColumnElement[bool]:
@@ -27,8 +29,13 @@ class Dispatching(Units):
     def dispatch(self, lane: str, slots: int) -> list[Ticket]:
         stage = STAGE_OF_LANE[lane]
         table = table_of(lane)
-        with self._transition() as (conn, moves):  # of its own: the lanes are read below and must be written before
-            self._promote_due(conn, moves, table)
+        with self._db.read() as conn:  # most calls find nothing to do, and need not wait for the write lock to see it
+            due = self._is_due(conn, table)
+            if not due and not self._may_take(conn, lane, table, slots):
+                return []
+        if due:  # in a transaction of its own: the lanes are read below and must be written before
+            with self._transition() as (conn, moves):
+                self._promote_due(conn, moves, table)
         with self._transition() as (conn, moves):
             if not self._db.try_lock(conn, f"dispatch {lane}") or self._forbidden(conn, stage.name):
                 return []
@@ -83,31 +90,60 @@ class Dispatching(Units):
                 count += len(rows)
         return count
 
+    def _is_due(self, conn: Connection, table: Table) -> bool:
+        query = select(table.c.id).where(state_is(table, State.DELAYED), table.c.not_before <= self._clock.now())
+        return conn.execute(query.limit(1)).first() is not None
+
+    def _may_take(self, conn: Connection, lane: str, table: Table, slots: int) -> bool:
+        waiting = select(lanes.c.id).where(lanes.c.stage == lane, lanes.c.n_waiting > inline(0)).limit(1)
+        if conn.execute(waiting).first() is None:
+            return False
+        return self._count_in_flight(conn, table, STAGE_OF_LANE[lane].name) < slots
+
     def _count_in_flight(self, conn: Connection, table: Table, stage: str) -> int:
         query = select(func.count()).where(table.c.stage == stage, state_is(table, State.DISPATCHED, State.RUNNING))
         return int(conn.execute(query).scalar_one())
 
     def _shares(self, conn: Connection, lane: str, free: int, slots: int) -> dict[int, int]:
-        """Lanes to take from. A host whose lanes are passed over in vain is at its limit, so it fills a slot at
-        least: with the lanes of `slots` hosts the window is full, whatever the number of hosts."""
-        rows = conn.execute(
-            select(lanes.c.id, lanes.c.priority, lanes.c.host, lanes.c.n_waiting, lanes.c.last_served)
-            .where(lanes.c.stage == lane, lanes.c.n_waiting > inline(0))
-            .order_by(lanes.c.priority.desc(), lanes.c.last_served, lanes.c.id)
-            .limit(_LANES_A_HOST * slots)
-        ).all()
-        hosts = sorted({row.host for row in rows})
+        """Lanes to take from, and how many units of each."""
+        rows, limits = self._open_lanes(conn, lane, slots)
         in_flight = {
             str(row.host): int(row.busy)
             for row in conn.execute(
                 select(lanes.c.host, func.sum(lanes.c.n_dispatched + lanes.c.n_running).label("busy"))
-                .where(lanes.c.stage == lane, lanes.c.host.in_(hosts))
+                .where(lanes.c.stage == lane, lanes.c.host.in_(sorted({row.host for row in rows})))
                 .group_by(lanes.c.host)
             )
         }
         views = [LaneView(row.id, row.priority, row.host, row.n_waiting, row.last_served) for row in rows]
-        limits = {host: self._limits.limit(host) for host in hosts} if lane == "fetch" else {}
         return share_out(views, in_flight, limits, 0, free)
+
+    def _open_lanes(self, conn: Connection, lane: str, slots: int) -> tuple[list[Row[Any]], dict[str, int]]:
+        """The first waiting lanes whose hosts do not cool down, with the limits of these hosts now.
+
+        A host whose lanes are passed over in vain is at its limit, which is at least 1, so it fills a slot: with the
+        lanes of `slots` hosts that are open the window is full, whatever the number of hosts. Hosts that cool down are
+        left out by their own row; one that does so by a rule that is younger than its lanes is found only when the
+        rows are there, and then the next ones are looked at too.
+        """
+        now = self._clock.now()
+        query = (
+            select(lanes.c.id, lanes.c.priority, lanes.c.host, lanes.c.n_waiting, lanes.c.last_served)
+            .where(lanes.c.stage == lane, lanes.c.n_waiting > inline(0))
+            .order_by(lanes.c.priority.desc(), lanes.c.last_served, lanes.c.id)
+        )
+        if lane == _FETCH_LANE:
+            cooling = select(hosts.c.host).where(hosts.c.host == lanes.c.host, hosts.c.cooling_until > now)
+            query = query.where(~cooling.exists())
+        most = _LANES_A_HOST * slots
+        while True:
+            rows = list[Row[Any]](conn.execute(query.limit(most)))
+            names = {str(row.host) for row in rows}
+            limits = limits_now(conn, self._limits, names, now) if lane == _FETCH_LANE else {}
+            found = [row for row in rows if limits.get(row.host) != 0]
+            if len(rows) < most or len({row.host for row in found}) >= slots:
+                return found, limits
+            most *= 4
 
     def _take(self, conn: Connection, moves: LaneMoves, table: Table, shares: dict[int, int]) -> list[Ticket]:
         now = self._clock.now()

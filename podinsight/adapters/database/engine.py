@@ -4,7 +4,7 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -173,12 +173,31 @@ class Database:
             return sqlite.insert(table).on_conflict_do_nothing()
         return postgresql.insert(table).on_conflict_do_nothing()
 
-    def upsert(self, table: Table, key: str, values: dict[str, object]) -> "sqlite.Insert | postgresql.Insert":
+    def upsert(self, table: Table, key: str, values: Mapping[str, object]) -> "sqlite.Insert | postgresql.Insert":
         """INSERT … ON CONFLICT (key) DO UPDATE with the same values."""
-        others = {name: value for name, value in values.items() if name != key}
+        return self.merge(table, [key], values, lambda _new: {n: v for n, v in values.items() if n != key})
+
+    def merge(
+        self,
+        table: Table,
+        keys: Sequence[str],
+        values: Mapping[str, object],
+        change: Callable[[Any], dict[str, object]],
+    ) -> "sqlite.Insert | postgresql.Insert":
+        """INSERT … ON CONFLICT (keys) DO UPDATE with what `change` makes of the row that was to be inserted."""
         if self.is_sqlite:
-            return sqlite.insert(table).values(values).on_conflict_do_update(index_elements=[key], set_=others)
-        return postgresql.insert(table).values(values).on_conflict_do_update(index_elements=[key], set_=others)
+            lite = sqlite.insert(table).values(dict(values))
+            return lite.on_conflict_do_update(index_elements=list(keys), set_=change(lite.excluded))
+        post = postgresql.insert(table).values(dict(values))
+        return post.on_conflict_do_update(index_elements=list(keys), set_=change(post.excluded))
+
+    def add_up(
+        self, table: Table, key: Mapping[str, object], counts: Mapping[str, int]
+    ) -> "sqlite.Insert | postgresql.Insert":
+        """Adds `counts` to the row of this key, which is made if need be."""
+        return self.merge(
+            table, list(key), {**key, **counts}, lambda new: {name: table.c[name] + new[name] for name in counts}
+        )
 
     def close(self) -> None:
         """A SQLite file then holds everything by itself, as far as no other process is in the midst of something."""

@@ -3,11 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, insert, select, update
+from sqlalchemy import Connection, Row, and_, insert, or_, select, update
+from sqlalchemy.sql.elements import ColumnElement
 
+from podinsight.adapters.database.hosts import stored_limits
 from podinsight.adapters.database.lanes import LaneMoves, lane_ids, next_rank
 from podinsight.adapters.database.models import chunks, episodes, lanes, state_is, work
 from podinsight.adapters.database.units import CHUNK_LANE, ENQUEUE_LOCK, JOIN_N, WAITS_FOR_AUDIO, Units, column_values
+from podinsight.domain.identity import bare_host
 from podinsight.domain.work import Span, State
 
 _BATCH = 500
@@ -18,6 +21,11 @@ _ENDED = (State.FAILED, State.REFUSED)
 def batches(values: Sequence[str], size: int = _BATCH) -> Iterator[Sequence[str]]:
     for start in range(0, len(values), size):
         yield values[start : start + size]
+
+
+def _at_host(key: str, host: str) -> ColumnElement[bool]:
+    """Episodes of a host key, also those that were noted before the rule was laid down that makes it one."""
+    return or_(episodes.c.host.in_([key, bare_host(host)]), episodes.c.host.endswith(f".{key}", autoescape=True))
 
 
 class Enqueue(Units):
@@ -140,7 +148,7 @@ class Enqueue(Units):
                 query = query.where(work.c.stage == stage)
             if host is not None:
                 query = query.join(episodes, episodes.c.id == work.c.episode_id)
-                query = query.where(episodes.c.host == self._limits.key(host))
+                query = query.where(_at_host(stored_limits(conn, self._limits).key(host), host))
             restart = {"fetch": self._restart_fetch, "transcribe": self._restart_transcribe}
             return sum(restart[row.stage](conn, moves, row) for row in conn.execute(query).all())
 

@@ -1,6 +1,6 @@
 """Lanes: counters by state that move in the same transaction as the rows, and the rank that shares a lane fairly."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from sqlalchemy import Connection, Table, case, func, select, update
@@ -33,12 +33,14 @@ class LaneMoves:
     """Collects what a transaction changed and writes it last, in lane order, so that no two transactions deadlock.
 
     parents: episodes of which chunks moved, with the reason; their work rows follow before the lanes are written.
+    downloads: feed → what to add to its counts of today: downloaded, failed, received.
     """
 
     def __init__(self) -> None:
         self.parents: dict[str, str] = {}
         self._moves: dict[int, Counter[State]] = {}
         self._served: dict[int, tuple[int, float]] = {}
+        self.downloads: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     def move(self, lane_id: int, old: State | None, new: State | None, count: int = 1) -> None:
         """`count` units of the lane went from `old` (None: did not exist) to `new`."""

@@ -1,17 +1,21 @@
 """Claims and what ends them without a result: hand-back, delay, failure."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, select, update
+from sqlalchemy import Connection, Row, Table, delete, select, update
 
 from podinsight.adapters.database.lanes import LaneMoves
 from podinsight.adapters.database.models import chunks, state_is, work, workers
+from podinsight.adapters.database.models import leftovers as left
 from podinsight.adapters.database.registry import READY
 from podinsight.adapters.database.units import Units, column_values, table_of_stage
 from podinsight.domain.work import Lease, Span, State
 from podinsight.errors import LeaseLost
+from podinsight.ports import Leftover
+
+_BATCH = 500
 
 
 class Leases(Units):
@@ -79,15 +83,31 @@ class Leases(Units):
 
     def delay(self, lease: Lease, reason: str, seconds: float, attempted: bool = True) -> None:
         more = {"not_before": self._clock.now() + seconds, "attempts": lease.attempts + int(attempted)}
-        self._leave(lease, State.DELAYED, reason, "delayed", **more)
+        self._leave(lease, State.DELAYED, reason, "delayed", attempted, **more)
 
     def end(self, lease: Lease, state: State, reason: str) -> None:
-        self._leave(lease, state, reason, state.value, attempts=lease.attempts + 1)
+        self._leave(lease, state, reason, state.value, state is State.FAILED, attempts=lease.attempts + 1)
 
-    def _leave(self, lease: Lease, state: State, reason: str, outcome: str, **more: object) -> None:
+    def leftovers(self, older_than: float, limit: int) -> list[Leftover]:
+        query = select(left.c.id, left.c.prefix).where(left.c.at < older_than).order_by(left.c.at, left.c.id)
+        with self._db.read() as conn:
+            return [Leftover(row.id, row.prefix) for row in conn.execute(query.limit(limit))]
+
+    def cleared(self, leftovers: Sequence[Leftover]) -> None:
+        ids = [each.id for each in leftovers]
+        with self._db.write() as conn:
+            for start in range(0, len(ids), _BATCH):
+                conn.execute(delete(left).where(left.c.id.in_(ids[start : start + _BATCH])))
+
+    def _leave(
+        self, lease: Lease, state: State, reason: str, outcome: str, attempted: bool = False, **more: object
+    ) -> None:
+        """attempted: something may have been written, and not all of it deleted."""
         table = chunks if lease.kind == "chunk" else work
         with self._transition() as (conn, moves):
             row = self._held_row(conn, lease)
+            if attempted:
+                self._leave_behind(conn, row)
             self._move(conn, moves, table, row, state, reason, **more)
             if lease.stage == "fetch" and state in (State.FAILED, State.REFUSED):
                 self._fail_waiting_for_audio(conn, moves, lease.episode_id, state, reason)

@@ -1,7 +1,7 @@
 """What every transition of a unit shares: which table, how a row moves, how a chunked stage follows its chunks.
 
-Locks are always taken in the order chunks, work (by episode and stage), lanes (by id), so transactions do not
-deadlock.
+Locks are always taken in the order chunks, work (by episode and stage), lanes (by id), feed_days (by feed), so
+transactions do not deadlock.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,10 +11,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, Table, delete, insert, select, update
 
 from podinsight.adapters.database.engine import Database, storable
+from podinsight.adapters.database.episode_rows import episode_query, to_episode
+from podinsight.adapters.database.hosts import utc_day
 from podinsight.adapters.database.lanes import LaneMoves, lane_ids, next_rank
-from podinsight.adapters.database.models import chunks, control, episodes, stage_runs, work
+from podinsight.adapters.database.models import chunks, control, episodes, feed_days, leftovers, stage_runs, work
 from podinsight.domain.control import Control, Mode
-from podinsight.domain.identity import HostLimits
+from podinsight.domain.hosts import HostLimits
 from podinsight.domain.work import Lease, Span, State, aggregate
 from podinsight.errors import LeaseLost
 from podinsight.ports import Clock
@@ -62,6 +64,9 @@ class Units:
             for episode_id in sorted(moves.parents):
                 self._follow_chunks(conn, moves, episode_id, moves.parents[episode_id])
             moves.write(conn)
+            today = utc_day(self._clock.now())
+            for feed_id, counts in sorted(moves.downloads.items()):
+                conn.execute(self._db.add_up(feed_days, {"day": today, "feed_id": feed_id}, counts))
 
     def _forbidden(self, conn: Connection, stage: str) -> str | None:
         row = conn.execute(select(control).order_by(control.c.id.desc()).limit(1)).first()
@@ -87,6 +92,8 @@ class Units:
         moves.move(row.lane_id, State(row.state), state)
         if table is chunks:
             moves.parents[row.episode_id] = reason
+        if row.stage == "fetch" and state in (State.FAILED, State.REFUSED):
+            moves.downloads[row.feed_id]["failed"] += 1
 
     def _return(self, conn: Connection, moves: LaneMoves, table: Table, row: Row[Any], **more: object) -> None:
         """Back to the lane, at the old rank: it has waited longest."""
@@ -95,6 +102,7 @@ class Units:
     def _lose(self, conn: Connection, moves: LaneMoves, table: Table, row: Row[Any], how: str | None = None) -> bool:
         """What the unit had done is lost, by default with its worker. Returns whether it is set aside, past the stage's
         losses."""
+        self._leave_behind(conn, row)
         losses = int(row.losses) + 1
         if losses <= STAGES[row.stage].max_losses:
             self._return(conn, moves, table, row, losses=losses)
@@ -104,6 +112,17 @@ class Units:
         if row.stage == "fetch":
             self._fail_waiting_for_audio(conn, moves, row.episode_id, State.FAILED, reason)
         return True
+
+    def _leave_behind(self, conn: Connection, row: Row[Any]) -> None:
+        """Notes what the attempt under the row's token may have written. That token can never commit any more, so
+        whatever has it in its name is nobody's."""
+        if row.token is None:
+            return
+        episode = to_episode(conn.execute(episode_query().where(episodes.c.id == row.episode_id)).one())
+        name = f"{episode.attempts(row.stage)}/{row.token}"
+        if STAGES[row.stage].lane == CHUNK_LANE and row.n != JOIN_N:
+            name = f"{episode.parts}/{row.n}.{row.token}"
+        conn.execute(insert(leftovers).values(prefix=name, at=self._clock.now()))
 
     def _start_chunks_over(
         self,

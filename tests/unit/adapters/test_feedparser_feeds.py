@@ -1,11 +1,14 @@
 """FeedparserParser on feeds as they come."""
 
 import time
+from datetime import UTC, datetime
+from io import BytesIO
 
 import pytest
 
-from podinsight.adapters.feedparser_feeds import FeedparserParser, parse_duration
-from podinsight.domain.feed import Document, FeedItem, ParsedFeed, TranscriptLink
+from podinsight.adapters.feed_values import parse_duration
+from podinsight.adapters.feedparser_feeds import FeedparserParser
+from podinsight.domain.feed import ChaptersLink, Document, FeedItem, ParsedFeed, Person, TranscriptLink
 from podinsight.errors import Permanent
 
 URL = "https://feeds.example.com/shows/one.xml"
@@ -18,7 +21,7 @@ AUDIO = '<enclosure url="https://cdn.example.com/a.mp3?token=1" type="audio/mpeg
 
 def parse(body: str | bytes, url: str = URL, headers: dict[str, str] | None = None) -> ParsedFeed:
     data = body if isinstance(body, bytes) else body.encode()
-    return FeedparserParser().parse(Document(url, data, headers=headers or {}))
+    return FeedparserParser().parse(Document(url, BytesIO(data), headers=headers or {}))
 
 
 def rss(items: str, channel: str = "<title>Show</title>", prologue: str = "") -> str:
@@ -307,3 +310,159 @@ def test_five_thousand_items_in_seconds() -> None:
     began = time.monotonic()
     assert len(parse(body).items) == 5000
     assert time.monotonic() - began < 20
+
+
+# ----------------------------------------------------------------------------------------------- Podcasting 2.0
+
+
+def test_what_podcasting_2_0_says_of_an_item() -> None:
+    item = one(
+        f"""<guid>1</guid><title>One</title>{AUDIO}
+        <podcast:season name="Second">2</podcast:season><podcast:episode display="Ch. 3">3</podcast:episode>
+        <podcast:chapters url="c.json" type="application/json+chapters"/><podcast:chapters url="second.json" type="x"/>
+        <podcast:person>Ann  Host</podcast:person>
+        <podcast:person role="guest" group="cast" href="https://me:pw@bob.example/">Bob &amp; Co</podcast:person>
+        <podcast:person> </podcast:person>
+        <podcast:guid>not of an item</podcast:guid><podcast:image href="x"/>
+        <podcast:alternateEnclosure type="audio/opus"><podcast:source uri="https://x.example/a.opus"/>
+        <title>alternate</title><enclosure url="https://x.example/b.mp3"/></podcast:alternateEnclosure>"""
+    )
+    assert (item.title, item.season, item.episode) == ("One", 2, 3)
+    assert item.chapters == ChaptersLink("https://feeds.example.com/shows/c.json", "application/json+chapters")
+    assert item.persons == (Person("Ann Host"), Person("Bob & Co", "guest", "https://bob.example/"))
+    assert item.url == "https://cdn.example.com/a.mp3?token=1"
+
+
+@pytest.mark.parametrize(
+    ("season", "number"), [("<itunes:season>4</itunes:season>", 4), ("", 2), ("<itunes:season>x</itunes:season>", 2)]
+)
+def test_itunes_goes_before_the_podcast_namespace(season: str, number: int | None) -> None:
+    assert one(f"<guid>1</guid>{AUDIO}<podcast:season>2</podcast:season>{season}").season == number
+
+
+@pytest.mark.parametrize("text", ["3.5", "-1", "three", ""])
+def test_a_number_that_is_none(text: str) -> None:
+    assert one(f"<guid>1</guid>{AUDIO}<podcast:episode>{text}</podcast:episode>").episode is None
+
+
+def test_what_podcasting_2_0_says_of_the_channel() -> None:
+    feed = parse(
+        rss(
+            f"<item><guid>1</guid>{AUDIO}</item>",
+            """<podcast:guid> 9b02 </podcast:guid><title>Show</title><podcast:person>Ann</podcast:person>
+            <podcast:liveItem status="live"><title>Live now</title><guid>live</guid><link>https://live.example/</link>
+            <enclosure url="https://live.example/stream.mp3" type="audio/mpeg"/></podcast:liveItem>""",
+        )
+    )
+    assert (feed.podcast_guid, feed.title, feed.link) == ("9b02", "Show", None)
+    assert [(item.guid, item.persons) for item in feed.items] == [("1", ())]
+
+
+def test_the_podcast_namespace_goes_by_any_prefix() -> None:
+    feed = parse(
+        rss(f'<item><guid>1</guid>{AUDIO}<p:chapters url="c.json" type="t"/></item>').replace(
+            "xmlns:podcast", "xmlns:p"
+        )
+    )
+    assert feed.items[0].chapters == ChaptersLink("https://feeds.example.com/shows/c.json", "t")
+
+
+def test_prefixes_that_nobody_declared() -> None:
+    body = f"""<rss version="2.0"><channel><title>Show</title><itunes:image href="i.png"/><item><guid>1</guid>{AUDIO}
+    <itunes:duration>60</itunes:duration><podcast:transcript url="t.vtt" type="text/vtt"/></item></channel></rss>"""
+    feed = parse(body)
+    assert (feed.title, feed.image) == ("Show", "https://feeds.example.com/shows/i.png")
+    assert (feed.items[0].duration, len(feed.items[0].transcripts)) == (60.0, 1)
+
+
+# ---------------------------------------------------------------------------------------------- URLs and dialects
+
+
+def test_xml_base() -> None:
+    feed = parse(
+        rss(
+            """<item xml:base="one/"><guid>1</guid><enclosure url="a.mp3" type="audio/mpeg"/>
+            <podcast:transcript url="t.vtt" type="text/vtt"/></item>
+            <item><guid>2</guid><enclosure xml:base="https://other.example/x/" url="a.mp3" type="audio/mpeg"/></item>
+            <item><guid>3</guid><enclosure url="a.mp3" type="audio/mpeg"/></item>""",
+            "<title>T</title><link>home</link><itunes:image href='i.png'/>",
+        ).replace("<channel>", '<channel xml:base="https://b.example/">'),
+    )
+    assert (feed.link, feed.image) == ("https://b.example/home", "https://b.example/i.png")
+    assert [item.url for item in feed.items] == [
+        "https://b.example/one/a.mp3",
+        "https://other.example/x/a.mp3",
+        "https://b.example/a.mp3",
+    ]
+    assert feed.items[0].transcripts[0].url == "https://b.example/one/t.vtt"
+
+
+@pytest.mark.parametrize("escaped", ["&amp;", "&amp;amp;", "&amp;amp;amp;", "&amp;#38;"])
+def test_ampersands_that_were_escaped_more_than_once(escaped: str) -> None:
+    url = f"https://e.com/a.mp3?x=1{escaped}y=2"
+    assert one(f'<guid>1</guid><enclosure url="{url}" type="audio/mpeg"/>').url == "https://e.com/a.mp3?x=1&y=2"
+
+
+def test_rss_1_0_has_its_items_beside_the_channel() -> None:
+    feed = parse(
+        f"""<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns="http://purl.org/rss/1.0/"
+        xmlns:enc="http://purl.oclc.org/net/rss_2.0/enc#" xmlns:dc="http://purl.org/dc/elements/1.1/">
+        <channel rdf:about="c"><title>RDF</title><link>https://r.example/</link><items><rdf:Seq><rdf:li
+        rdf:resource="x"/></rdf:Seq></items></channel>
+        <item rdf:about="https://r.example/1"><title>One</title><dc:date>2024-01-02T08:00:00Z</dc:date>{AUDIO}</item>
+        <item rdf:about="https://r.example/2"><title>Two</title><enclosure url="/2.mp3"/></item></rdf:RDF>"""
+    )
+    assert (feed.title, feed.link) == ("RDF", "https://r.example/")
+    assert [(item.title, item.published) for item in feed.items] == [("One", 1704182400.0), ("Two", None)]
+
+
+def test_atom_with_prefixes_html_and_a_source() -> None:
+    feed = parse(
+        """<a:feed xmlns:a="http://www.w3.org/2005/Atom"><a:title type="html">A &amp;lt;b&amp;gt; show</a:title>
+        <a:logo>logo.png</a:logo><a:entry><a:id>urn:1</a:id><a:source><a:id>s</a:id><a:title>Source</a:title></a:source>
+        <a:title type="xhtml"><div xmlns="http://www.w3.org/1999/xhtml">Some <b>bold</b> words</div></a:title>
+        <a:published>2024-01-02T08:00:00Z</a:published><a:updated>2025-01-01T00:00:00Z</a:updated>
+        <a:content type="html">long</a:content><a:link rel="alternate" href="page"/>
+        <a:link rel="enclosure" type="audio/mpeg" href="a.mp3"/></a:entry></a:feed>"""
+    )
+    assert feed.image == "https://feeds.example.com/shows/logo.png"
+    assert [(item.guid, item.title, item.published) for item in feed.items] == [
+        ("urn:1", "Some bold words", 1704182400.0)
+    ]
+
+
+# ------------------------------------------------------------------------------------------------------- dates
+
+
+@pytest.mark.parametrize(
+    ("text", "when"),
+    [
+        ("Tue, 02 Jan 2024 10:00:00 +0200", "2024-01-02T08:00:00"),
+        ("Tue, 2 Jan 2024 10:00:00 CET", "2024-01-02T09:00:00"),
+        ("Tue, 02 Jul 2024 10:00 CEST", "2024-07-02T08:00:00"),
+        ("2 Jan 24 10:00:00 AEDT", "2024-01-01T23:00:00"),
+        ("Tue, 02 Jan 2024 10:00:00 PST", "2024-01-02T18:00:00"),
+        ("Tue, 02 Jan 2024 10:00:00 GMT+01:00", "2024-01-02T09:00:00"),
+        ("Tue, 02 Jan 2024", "2024-01-02T00:00:00"),
+        ("2024-01-02T10:00:00+02:00", "2024-01-02T08:00:00"),
+        ("2024-01-02 10:00:00", "2024-01-02T10:00:00"),
+        ("2024-01-02", "2024-01-02T00:00:00"),
+        ("Tuesday, January 02, 2024 10:00:00 GMT", "2024-01-02T10:00:00"),
+    ],
+)
+def test_dates(text: str, when: str) -> None:
+    published = one(f"<guid>1</guid>{AUDIO}<pubDate>{text}</pubDate>").published
+    assert published is not None
+    assert datetime.fromtimestamp(published, UTC).isoformat() == f"{when}+00:00"
+
+
+def test_a_date_that_cannot_be_read_is_noted() -> None:
+    items = [f"<item><guid>{n}</guid>{AUDIO}<pubDate>soon {n}</pubDate></item>" for n in range(3)]
+    feed = parse(rss("".join(items)))
+    assert [item.published for item in feed.items] == [None] * 3
+    assert feed.notes == ("a date that cannot be read was left out (3 times), first: soon 0",)
+
+
+def test_a_document_without_a_url() -> None:
+    feed = parse(rss(f'<item><guid>1</guid>{AUDIO}</item><item><enclosure url="a.mp3"/></item>', ""), url="")
+    assert (feed.title, len(feed.items)) == ("", 1)

@@ -1,5 +1,6 @@
 """RequestsFetcher against a real server on loopback."""
 
+import contextlib
 import gzip
 import logging
 import shutil
@@ -19,9 +20,12 @@ from typing import Any
 import pytest
 import requests
 
-from podinsight.adapters.guarded_http import forbidden
+from podinsight.adapters.addresses import forbidden
+from podinsight.adapters.door import OpenDoor
 from podinsight.adapters.requests_fetcher import PIECE_BYTES, FetchPolicy, RequestsFetcher
-from podinsight.errors import Permanent, Refused, Transient
+from podinsight.domain.feed import Document
+from podinsight.errors import NotThere, Permanent, Refused, Transient
+from tests.support.doors import NotingDoor
 from tests.support.webserver import Reply, WebServer
 
 ALLOWED = frozenset({"127.0.0.1", "cdn.example.com", "other.example.com"})
@@ -47,6 +51,10 @@ def policy(**changes: Any) -> FetchPolicy:
     return replace(POLICY, **changes)
 
 
+def fetcher_with(**changes: Any) -> RequestsFetcher:
+    return RequestsFetcher(policy(**changes), OpenDoor())
+
+
 @pytest.fixture
 def web() -> Iterator[WebServer]:
     with WebServer() as server:
@@ -55,12 +63,17 @@ def web() -> Iterator[WebServer]:
 
 @pytest.fixture
 def fetcher() -> RequestsFetcher:
-    return RequestsFetcher(policy())
+    return fetcher_with()
 
 
 def download(fetcher: RequestsFetcher, url: str) -> bytes:
     with fetcher.audio(url) as body:
-        return b"".join(body.chunks)
+        return b"".join(piece.data for piece in body.pieces)
+
+
+def bytes_of(document: Document) -> bytes:
+    assert document.body is not None
+    return document.body.read()
 
 
 # ------------------------------------------------------------------------------------------------- what works
@@ -70,7 +83,7 @@ def test_audio_streams_in_pieces_with_its_length_and_type(web: WebServer, fetche
     data = bytes(range(256)) * 4096
     url = web.serve("/a.mp3", data, mime="audio/mpeg; x=y")
     with fetcher.audio(url) as body:
-        pieces = list(body.chunks)
+        pieces = [piece.data for piece in body.pieces]
     assert b"".join(pieces) == data
     assert (body.url, body.status, body.length, body.mime) == (url, 200, len(data), "audio/mpeg")
     assert max(map(len, pieces)) < 2 * PIECE_BYTES
@@ -83,7 +96,7 @@ def test_audio_of_unknown_type_and_chunked_length_is_fine(web: WebServer, fetche
     url = web.answer("/a", Reply(b"x" * 1000, mime=None, chunked=True))
     with fetcher.audio(url) as body:
         assert (body.length, body.mime) == (None, None)
-        assert b"".join(body.chunks) == b"x" * 1000
+        assert b"".join(piece.data for piece in body.pieces) == b"x" * 1000
 
 
 def test_a_large_body_needs_little_memory(web: WebServer, fetcher: RequestsFetcher) -> None:
@@ -93,7 +106,7 @@ def test_a_large_body_needs_little_memory(web: WebServer, fetcher: RequestsFetch
     tracemalloc.start()
     try:
         with fetcher.audio(url) as body:
-            assert sum(map(len, body.chunks)) == size
+            assert sum(len(piece.data) for piece in body.pieces) == size
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -103,7 +116,7 @@ def test_a_large_body_needs_little_memory(web: WebServer, fetcher: RequestsFetch
 def test_a_slow_body_shows_progress(web: WebServer, fetcher: RequestsFetcher) -> None:
     url = web.serve("/slow.mp3", b"x" * 20_000, rate=10_000)
     with fetcher.audio(url) as body:
-        assert 0 < len(next(body.chunks)) < 20_000
+        assert 0 < len(next(body.pieces).data) < 20_000
 
 
 def test_ten_threads_share_a_fetcher(web: WebServer, fetcher: RequestsFetcher) -> None:
@@ -120,25 +133,77 @@ def test_connections_are_used_again(web: WebServer) -> None:
         asked.append(host)
         return ["127.0.0.1"]
 
-    fetcher = RequestsFetcher(policy(resolver=counting))
+    fetcher = fetcher_with(resolver=counting)
     url = web.serve("/a.mp3", b"x" * 100, mime="audio/mpeg")
     for _ in range(3):
         download(fetcher, url)
     assert asked == ["127.0.0.1"]
 
 
+def test_threads_share_connections_and_small_answers_do_not_cost_one(web: WebServer) -> None:
+    asked: list[str] = []
+
+    def counting(host: str, port: int) -> list[str]:
+        asked.append(host)
+        return ["127.0.0.1"]
+
+    fetcher = fetcher_with(resolver=counting)
+    web.serve("/b", b"x" * 100)
+    web.answer("/a", Reply(b"moved", 302, headers={"Location": "/b"}))
+    gone = web.fail("/gone", 404)
+    for _ in range(3):
+        with ThreadPoolExecutor(1) as threads:
+            assert threads.submit(download, fetcher, web.url("/a")).result() == b"x" * 100
+        with pytest.raises(NotThere):
+            fetcher.document(gone)
+    assert len(asked) == 1
+
+
 def test_document_remembers_validators_and_is_conditional(web: WebServer, fetcher: RequestsFetcher) -> None:
     url = web.serve("/feed", b"<rss/>", "text/xml", etag='"v1"', headers={"Last-Modified": "yesterday"})
     first = fetcher.document(url)
-    assert (first.body, first.etag, first.last_modified, first.url) == (b"<rss/>", '"v1"', "yesterday", url)
+    assert first.body is not None
+    assert (first.body.read(), first.etag, first.last_modified, first.url) == (b"<rss/>", '"v1"', "yesterday", url)
     assert first.headers["content-type"] == "text/xml"
     again = fetcher.document(url, etag=first.etag, last_modified=first.last_modified)
     assert (again.body, again.etag, again.last_modified) == (None, '"v1"', "yesterday")
     assert web.requests("/feed")[1].headers["if-modified-since"] == "yesterday"
 
 
+def test_a_feed_that_has_moved_for_good_says_so(web: WebServer, fetcher: RequestsFetcher) -> None:
+    web.serve("/new", b"<rss/>", "text/xml")
+    web.redirect("/b", "/new", 308)
+    web.redirect("/moved", "/b", 301)
+    web.redirect("/for-now", "/b", 302)
+    assert fetcher.document(web.url("/moved")).moved_to == web.url("/new")
+    assert fetcher.document(web.url("/for-now")).moved_to is None
+    assert fetcher.document(web.url("/new")).moved_to is None
+
+
+def test_a_user_agent_of_its_own(web: WebServer, fetcher: RequestsFetcher) -> None:
+    """F7: set once for feeds and audio, and overridden by feed."""
+    url = web.serve("/x", b"abc")
+    fetcher.document(url)
+    fetcher.document(url, user_agent="Other/1")
+    fetcher.transcript(url, user_agent="Other/2")
+    with fetcher.audio(url, "Other/3") as body:
+        list(body.pieces)
+    agents = [request.headers["user-agent"] for request in web.requests("/x")]
+    assert agents == ["PodInsight/test (+tests@example.com)", "Other/1", "Other/2", "Other/3"]
+
+
+def test_a_large_feed_is_spooled_and_a_transcript_has_a_ceiling_of_its_own(web: WebServer) -> None:
+    fetcher = fetcher_with(max_feed_bytes=5_000_000, max_transcript_bytes=100)
+    assert len(bytes_of(fetcher.document(web.serve("/feed", b"x" * 3_000_000)))) == 3_000_000
+    with pytest.raises(Permanent, match="ceiling of 100 bytes"):
+        fetcher.transcript(web.serve("/t", b"x" * 101))
+    with pytest.raises(NotThere, match="the episode's transcript is gone") as caught:
+        fetcher.transcript(web.fail("/none", 410))
+    assert caught.value.status == 410
+
+
 def test_gzip_feed_is_decoded(web: WebServer, fetcher: RequestsFetcher) -> None:
-    assert fetcher.document(web.serve_gzip("/feed", b"<rss/>" * 100, "text/xml")).body == b"<rss/>" * 100
+    assert bytes_of(fetcher.document(web.serve_gzip("/feed", b"<rss/>" * 100, "text/xml"))) == b"<rss/>" * 100
 
 
 def test_credentials_are_sent_and_never_shown(
@@ -172,7 +237,7 @@ def test_redirects_are_followed(web: WebServer, fetcher: RequestsFetcher, status
     web.serve("/b/a.mp3", b"abc", mime="audio/mpeg")
     web.redirect("/a/x.mp3", "../b/a.mp3", status)
     with fetcher.audio(web.url("/a/x.mp3")) as body:
-        assert b"".join(body.chunks) == b"abc"
+        assert b"".join(piece.data for piece in body.pieces) == b"abc"
         assert body.url == web.url("/b/a.mp3")
 
 
@@ -224,14 +289,14 @@ def test_credentials_stay_with_their_origin(web: WebServer, fetcher: RequestsFet
 )
 def test_loopback_in_any_spelling_is_refused(web: WebServer, host: str) -> None:
     web.serve("/a.mp3", b"abc")
-    strict = RequestsFetcher(FetchPolicy("x", frozenset(), 2, 2, 5, 1000, 1000))
+    strict = RequestsFetcher(FetchPolicy("x", frozenset(), 2, 2, 5, 1000, 1000), OpenDoor())
     with pytest.raises(Refused, match="only public addresses"):
         download(strict, web.url("/a.mp3", host=host))
     assert web.requests() == []
 
 
 def test_one_private_answer_of_several_is_enough_to_refuse(web: WebServer) -> None:
-    fetcher = RequestsFetcher(policy(resolver=lambda host, port: ["93.184.216.34", "127.0.0.1"]))
+    fetcher = fetcher_with(resolver=lambda host, port: ["93.184.216.34", "127.0.0.1"])
     with pytest.raises(Refused, match=r"mixed\.example is at 127\.0\.0\.1, a loopback address"):
         fetcher.document(web.url("/", host="mixed.example"))
 
@@ -247,14 +312,31 @@ def test_every_hop_is_checked(web: WebServer, fetcher: RequestsFetcher) -> None:
 
 def test_a_name_is_resolved_once_and_the_checked_address_is_used(web: WebServer) -> None:
     answers = [["127.0.0.1"]]
-    fetcher = RequestsFetcher(policy(resolver=lambda host, port: answers.pop()))
+    fetcher = fetcher_with(resolver=lambda host, port: answers.pop())
     url = web.serve("/a.mp3", b"abc").replace("127.0.0.1", "cdn.example.com")
     assert download(fetcher, url) == b"abc"
     assert web.requests("/a.mp3")[0].host == "cdn.example.com"
 
 
+def test_a_host_has_the_address_that_a_setting_says_and_it_is_checked(web: WebServer) -> None:
+    def nobody(host: str, port: int) -> list[str]:
+        raise AssertionError(host)
+
+    fixed = {"example.com": "127.0.0.1", "elsewhere.example.com": "10.0.0.1", "other.test": "::ffff:127.0.0.1"}
+    fetcher = fetcher_with(fixed=fixed, resolver=nobody)
+    web.serve("/a.mp3", b"abc")
+    assert download(fetcher, web.url("/a.mp3", host="cdn.example.com")) == b"abc"
+    refused = {"not-allowed.example.com": "127.0.0.1", "elsewhere.example.com": "10.0.0.1", "other.test": "::ffff:127"}
+    for host, address in refused.items():
+        with pytest.raises(Refused, match=f"{host} is at {address}"):
+            download(fetcher, web.url("/a.mp3", host=host))
+    with pytest.raises(AssertionError, match="notexample"):
+        download(fetcher, web.url("/a.mp3", host="notexample.com"))
+    assert web.hits("/a.mp3") == 1
+
+
 def test_a_second_address_is_tried(web: WebServer) -> None:
-    fetcher = RequestsFetcher(policy(resolver=lambda host, port: ["::1", "127.0.0.1"]))
+    fetcher = fetcher_with(resolver=lambda host, port: ["::1", "127.0.0.1"])
     assert download(fetcher, web.serve("/a", b"abc").replace("127.0.0.1", "cdn.example.com")) == b"abc"
 
 
@@ -298,6 +380,19 @@ def test_addresses_that_are_not_public(address: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "address", ["::1", "::ffff:10.0.0.7", "fd00:ec2::254", "64:ff9b::a9fe:a9fe", "169.254.169.254"]
+)
+def test_a_name_at_a_forbidden_address_is_refused_without_a_connection(address: str) -> None:
+    door = NotingDoor()
+    fetcher = RequestsFetcher(policy(resolver=lambda host, port: [address]), door)
+    with pytest.raises(Refused, match="only public addresses") as caught:
+        download(fetcher, "http://user:pa55@named.example/a?token=s3cret")
+    assert "s3cret" not in str(caught.value)
+    assert "pa55" not in str(caught.value)
+    assert door.log == ["in named.example", "out named.example"], "and its permit is back"
+
+
+@pytest.mark.parametrize(
     "address", ["8.8.8.8", "93.184.216.34", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
 )
 def test_public_addresses(address: str) -> None:
@@ -316,7 +411,7 @@ def test_tls_checks_the_name_at_the_checked_address(tmp_path: Path) -> None:
     context.load_cert_chain(cert, key)
     names: list[str | None] = []
     context.sni_callback = lambda sock, name, ctx: names.append(name)
-    fetcher = RequestsFetcher(policy(ca_file=str(cert)))
+    fetcher = fetcher_with(ca_file=str(cert))
     with WebServer(tls=context) as web:
         web.serve("/a.mp3", b"abc")
         assert download(fetcher, web.url("/a.mp3", host="cdn.example.com")) == b"abc"
@@ -324,7 +419,7 @@ def test_tls_checks_the_name_at_the_checked_address(tmp_path: Path) -> None:
         with pytest.raises(Transient, match="certificate is not valid"):
             download(fetcher, web.url("/a.mp3", host="other.example.com"))
         with pytest.raises(Transient, match="certificate is not valid"):
-            download(RequestsFetcher(policy()), web.url("/a.mp3", host="cdn.example.com"))
+            download(fetcher_with(), web.url("/a.mp3", host="cdn.example.com"))
         assert web.hits("/a.mp3") == 1
 
 
@@ -374,7 +469,7 @@ def test_an_html_page_is_no_audio_but_may_be_a_document(web: WebServer, fetcher:
     url = web.serve("/a.mp3", b"<html>login</html>", mime="Text/HTML; charset=utf-8")
     with pytest.raises(Permanent, match="an HTML page instead of audio"):
         download(fetcher, url)
-    assert fetcher.document(url).body == b"<html>login</html>"
+    assert bytes_of(fetcher.document(url)) == b"<html>login</html>"
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -387,14 +482,13 @@ def test_an_empty_body(web: WebServer, fetcher: RequestsFetcher, chunked: bool) 
 
 
 def test_a_short_body_names_both_numbers(web: WebServer, fetcher: RequestsFetcher) -> None:
-    url = web.answer("/a.mp3", Reply(b"x" * 600, declared=1000), Reply(b"x" * 1000))
+    url = web.answer("/feed", Reply(b"x" * 600, declared=1000))
     with pytest.raises(Transient, match="ended after 600 of 1000 bytes"):
-        download(fetcher, url)
-    assert download(fetcher, url) == b"x" * 1000
+        fetcher.document(url)
 
 
 def test_audio_above_the_ceiling(web: WebServer) -> None:
-    fetcher = RequestsFetcher(policy(max_audio_bytes=1000))
+    fetcher = fetcher_with(max_audio_bytes=1000)
     assert len(download(fetcher, web.serve("/ok", bytes(1000)))) == 1000
     with pytest.raises(Permanent, match="ceiling of 1000 bytes"):
         download(fetcher, web.serve("/said", bytes(1001)))
@@ -428,7 +522,7 @@ def test_an_encoding_nobody_asked_for(web: WebServer, fetcher: RequestsFetcher) 
 
 
 def test_a_stalled_answer_times_out(web: WebServer) -> None:
-    fetcher = RequestsFetcher(policy(read_seconds=0.2))
+    fetcher = fetcher_with(read_seconds=0.2)
     never = threading.Event()
     url = web.answer("/a.mp3", Reply(b"x", gate=never))
     with pytest.raises(Transient, match="no more data"):
@@ -436,7 +530,7 @@ def test_a_stalled_answer_times_out(web: WebServer) -> None:
 
 
 def test_a_stalled_body_times_out(web: WebServer) -> None:
-    fetcher = RequestsFetcher(policy(read_seconds=0.2))
+    fetcher = fetcher_with(read_seconds=0.2)
     url = web.serve("/a.mp3", b"xx", rate=1)
     with pytest.raises(Transient, match="no more data"):
         download(fetcher, url)
@@ -444,7 +538,7 @@ def test_a_stalled_body_times_out(web: WebServer) -> None:
 
 @pytest.mark.parametrize("reply", [Reply(b"x" * 10_000, rate=100), Reply(b"x" * 10_000, rate=100, chunked=True)])
 def test_a_dripping_body_ends_at_the_total_time(web: WebServer, reply: Reply) -> None:
-    fetcher = RequestsFetcher(policy(total_seconds=0.5))
+    fetcher = fetcher_with(total_seconds=0.5)
     url = web.answer("/a.mp3", reply)
     began = time.monotonic()
     with pytest.raises(Transient, match=r"not done after 0\.5 s"):
@@ -453,7 +547,7 @@ def test_a_dripping_body_ends_at_the_total_time(web: WebServer, reply: Reply) ->
 
 
 def test_a_dripping_header_ends_at_the_total_time(web: WebServer) -> None:
-    fetcher = RequestsFetcher(policy(total_seconds=0.5))
+    fetcher = fetcher_with(total_seconds=0.5)
     url = web.answer("/a.mp3", Reply(header_drip=0.02))
     began = time.monotonic()
     with pytest.raises(Transient, match=r"not done after 0\.5 s"):
@@ -461,19 +555,38 @@ def test_a_dripping_header_ends_at_the_total_time(web: WebServer) -> None:
     assert time.monotonic() - began < 10
 
 
+def test_a_dripping_tls_handshake_ends_at_the_total_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            with contextlib.suppress(OSError):
+                connection, _ = server.accept()
+                connection.sendall(b"\x16\x03\x03\x40\x00")  # a handshake record of 16 KiB, byte by byte
+                while True:
+                    connection.sendall(b"\x00")
+                    time.sleep(0.02)
+
+        threading.Thread(target=drip, daemon=True).start()
+        fetcher = fetcher_with(total_seconds=0.5)
+        began = time.monotonic()
+        with pytest.raises(Transient, match=r"not done after 0\.5 s"):
+            download(fetcher, f"https://127.0.0.1:{server.getsockname()[1]}/")
+        assert time.monotonic() - began < 4
+
+
 def test_a_closed_port_and_an_unknown_name_may_pass(web: WebServer) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(Transient, match=r"no connection: .*refused") as caught:
-        RequestsFetcher(policy()).document(f"http://127.0.0.1:{port}/feed?auth=s3cret")
+        fetcher_with().document(f"http://127.0.0.1:{port}/feed?auth=s3cret")
     assert "s3cret" not in str(caught.value)
 
     def nobody(host: str, port: int) -> list[str]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     with pytest.raises(Transient, match=r"does not resolve: gone\.example"):
-        RequestsFetcher(policy(resolver=nobody)).document("http://gone.example/feed")
+        fetcher_with(resolver=nobody).document("http://gone.example/feed")
 
 
 @pytest.mark.parametrize("url", ["ftp://example.com/a", "example.com/a", "", "http:///a", "http://a b/", "http://a:x/"])

@@ -8,7 +8,9 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from podinsight import settings as settings_module
+from podinsight.adapters.clock import SystemClock
 from podinsight.adapters.memory import MemoryQueue
+from podinsight.adapters.memory_gate import MemoryGate
 from podinsight.bootstrap import Container, build
 from podinsight.cli.main import cli
 from podinsight.cli.session import Session
@@ -80,4 +82,6 @@ class Desk:
 def open_desk(folder: Path, web: WebServer) -> Desk:
     """The environment must name `folder` already."""
     queue = MemoryQueue()
-    return Desk(folder, replace(build(settings_module.load()), queue=queue), queue, web)
+    gate = MemoryGate(SystemClock(), 12.0, 60.0)
+    gate.open()
+    return Desk(folder, replace(build(settings_module.load(), gate=gate), queue=queue), queue, web)

@@ -8,7 +8,7 @@ from podinsight.adapters.database import SqlStore, open_store
 from podinsight.cli.follow import Follower, Times
 from podinsight.domain.control import Control, Mode
 from podinsight.domain.feed import FeedItem
-from podinsight.domain.identity import HostLimits
+from podinsight.domain.hosts import HostLimits
 from podinsight.domain.work import State
 from podinsight.errors import Unavailable
 from tests.support.clock import ManualClock

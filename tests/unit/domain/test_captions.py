@@ -2,6 +2,7 @@ import io
 import json
 import re
 import unicodedata
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podinsight.domain.captions import LINE_WIDTH, to_json, to_jsonl, to_srt, to_txt, to_vtt
-from podinsight.domain.episode import Episode
+from podinsight.domain.episode import Episode, PublisherTranscript
 from podinsight.domain.transcript import Segment, Transcript
 
 EPISODE = Episode("e1", 1, "f1", "a-show", "guid:1", "guid-1", "Title: “one”", "https://x.test/1.mp3", "x.test")
@@ -59,9 +60,49 @@ def test_json_has_everything_and_nothing_of_the_run() -> None:
     assert document["words"] == 23
     first = {"id": 0, "start": 0.0, "end": 2.5, "text": "Welcome to the show."}
     assert document["segments"][0] == first | {
-        "avg_logprob": -0.1235, "no_speech_prob": 0.0123, "compression_ratio": 1.2346
+        "avg_logprob": -0.1235, "no_speech_prob": 0.0123, "compression_ratio": 1.2346, "speaker": None
     }  # fmt: skip
     assert document["segments"][1]["avg_logprob"] is None
+    assert (document["source"], document["publisher"], document["speakers"]) == ("whisper", None, [])
+
+
+TALK = (
+    Segment(0.0, 1.0, "Hi.", speaker="Ann <b>"),
+    Segment(1.0, 2.0, "Ho.", speaker="Bo"),
+    Segment(2.0, 3.0, "So, who are you?", speaker="Bo"),
+    Segment(3.0, 4.0, "Music."),
+    Segment(4.0, 5.0, "Ann.", speaker="Ann <b>"),
+)
+
+
+def test_speakers_are_numbers_in_the_order_in_which_they_first_speak() -> None:
+    """T5: `speaker` is an integer or null; F12: the names that the publisher gives are kept."""
+    rows = [json.loads(line) for line in to_jsonl(transcript(*TALK)).splitlines()]
+    assert [row["speaker"] for row in rows] == [0, 1, 1, None, 0]
+    document = json.loads(to_json(transcript(*TALK), EPISODE))
+    assert document["speakers"] == ["Ann <b>", "Bo"]
+    assert [segment["speaker"] for segment in document["segments"]] == [0, 1, 1, None, 0]
+
+
+def test_speakers_are_named_where_people_read() -> None:
+    assert to_txt(transcript(*TALK), "Talk") == (
+        "Talk\n\nAnn <b>: Hi.\n\nBo: Ho. So, who are you?\n\nMusic.\n\nAnn <b>: Ann.\n"
+    )
+    vtt = to_vtt(transcript(*TALK))
+    assert "<v Ann &lt;b&gt;>Hi." in vtt
+    assert webvtt.from_string(vtt).captions[1].voice == "Bo"
+    assert "Ann <b>" not in to_srt(transcript(*TALK))
+
+
+def test_json_says_whose_file_it_was() -> None:
+    kept_aside = PublisherTranscript("raw/0.srt", "https://x.test/0", "application/srt", None, False, "too short")
+    taken = PublisherTranscript("raw/1.vtt", "https://x.test/1?token=***", "text/vtt", "en", True)
+    episode = replace(EPISODE, publisher=(kept_aside, taken))
+    document = json.loads(to_json(replace(transcript(*TALK), source="publisher"), episode))
+    assert document["source"] == "publisher"
+    assert document["publisher"] == {"url": "https://x.test/1?token=***", "type": "text/vtt", "language": "en"}
+    decoded = json.loads(to_json(transcript(*TALK), episode))
+    assert (decoded["source"], decoded["publisher"]) == ("whisper", None)
 
 
 def test_txt_breaks_at_pauses_and_lengths() -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from podinsight.domain.kpis import gpu_estimate_usd, kpis
@@ -13,6 +15,7 @@ def test_the_figures_of_a_transcript() -> None:
     parts = [part(0, 10), part(1, 30)]
     assert kpis(join(parts, "tiny.en", ()), parts) == {
         "schema": "podinsight/kpis/1",
+        "source": "whisper",
         "audio_seconds": 200.0,
         "speech_seconds": 160.0,
         "wall_seconds": 40,
@@ -35,6 +38,13 @@ def test_several_devices_and_a_price_of_ones_own() -> None:
     document = kpis(join(parts, "tiny.en", ()), parts, gpu_hour_usd=1.0, gpu_speed=1.0)
     assert (document["device"], document["compute_type"]) == ("cpu,cuda", "float16,int8")
     assert document["gpu_estimate_usd"] == round(200 / 3600, 6)
+
+
+def test_what_the_publisher_wrote_costs_no_gpu() -> None:
+    parts = [replace(part(0, 2.0), device_seconds=0.0, device="none", compute_type="none", source="publisher")]
+    document = kpis(join(parts, "publisher", ()), parts)
+    assert (document["source"], document["device"], document["speed"]) == ("publisher", "none", None)
+    assert (document["device_seconds"], document["gpu_estimate_usd"]) == (0.0, 0.0)
 
 
 def test_no_audio_and_no_time_divide_by_nothing() -> None:

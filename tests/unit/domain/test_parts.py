@@ -11,10 +11,10 @@ from podinsight.domain.transcript import Part, Segment, join
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 scores = st.none() | numbers
 texts = st.text('a "\\\n\x00é日🎙\u2028\ud800', max_size=20)
-segments = st.builds(Segment, numbers, numbers, texts, scores, scores, scores)
+segments = st.builds(Segment, numbers, numbers, texts, scores, scores, scores, st.none() | texts)
 parts = st.builds(
     Part, st.integers(0, 10**6), numbers, numbers, texts, numbers, st.lists(segments).map(tuple),
-    numbers, numbers, numbers, texts, texts,
+    numbers, numbers, numbers, texts, texts, texts,
 )  # fmt: skip
 GOOD = Part(0, 0.0, 1.5, "en", 1.0, (Segment(0.1, 0.2, "“x”", -0.1, None, 1.0),), 1.0, 2.0, 3.0, "cpu", "int8")
 
@@ -24,6 +24,13 @@ GOOD = Part(0, 0.0, 1.5, "en", 1.0, (Segment(0.1, 0.2, "“x”", -0.1, None, 1.
 def test_the_round_trip_is_exact(part: Part) -> None:
     assert part_from_json(part_to_json(part)) == part
     assert part_to_json(part_from_json(part_to_json(part))) == part_to_json(part)
+
+
+def test_parts_that_an_older_podinsight_wrote_came_from_whisper() -> None:
+    document = json.loads(part_to_json(GOOD))
+    del document["source"]
+    del document["segments"][0]["speaker"]
+    assert part_from_json(json.dumps(document).encode()) == GOOD
 
 
 def changed(**fields: object) -> bytes:
@@ -37,8 +44,9 @@ def changed(**fields: object) -> bytes:
         changed(schema="podinsight/part/2"), changed(n="0"), changed(n=True), changed(n=1.0), changed(start=None),
         changed(end="1"), changed(language=None), changed(language=7), changed(segments=None), changed(segments=[1]),
         changed(segments=[{}]), changed(segments=[{"start": 0, "end": 1, "text": None}]), changed(speech_seconds=True),
-        changed(device=[]), changed(wall_seconds=float("nan")), changed(wall_seconds=float("inf")),
-        changed(wall_seconds=10**400), changed(segments=[{"start": 0, "end": 1, "text": "x", "avg_logprob": "high"}]),
+        changed(device=[]), changed(source=None), changed(wall_seconds=float("nan")),
+        changed(wall_seconds=float("inf")), changed(wall_seconds=10**400),
+        changed(segments=[{"start": 0, "end": 1, "text": "x", "avg_logprob": "high"}]),
     ],
 )  # fmt: skip
 def test_nonsense_is_refused_with_a_reason(data: bytes) -> None:

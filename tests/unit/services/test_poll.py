@@ -1,17 +1,21 @@
-"""Polling: what one feed breaks, and what a server may ask for."""
+"""Polling: what one feed breaks, what a server may ask for, and reading a feed again for a fresh URL."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from io import BytesIO
 
 import pytest
 
 from podinsight.adapters.database import SqlStore, open_store
 from podinsight.adapters.feedparser_feeds import FeedparserParser
-from podinsight.domain.feed import Document
-from podinsight.domain.identity import HostLimits
-from podinsight.errors import Transient, Unavailable
+from podinsight.domain.episode import Episode
+from podinsight.domain.feed import Document, FeedItem
+from podinsight.domain.hosts import HostLimits
+from podinsight.errors import Busy, Permanent, Transient, Unavailable
 from podinsight.ports import Body
-from podinsight.services.poll import PollPorts, poll_due, poll_feed
+from podinsight.services.poll import POLLERS, PollPorts, poll_due, poll_feed, reread
 from tests.support.clock import ManualClock
 
 LONG_HOST = ".".join(["h" * 60] * 5)
@@ -22,19 +26,40 @@ FEED = f"""<rss version="2.0"><channel><title>T</title>
 </channel></rss>""".encode()
 
 
+Answer = bytes | Exception | Document | Callable[[], bytes]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request for a document."""
+
+    url: str
+    etag: str | None
+    user_agent: str | None
+
+
 class Web:
     """ports.Fetcher: what each URL answers, or raises."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, bytes | Exception] = {}
+        self.answers: dict[str, Answer] = {}
+        self.asked: list[Asked] = []
 
-    def document(self, url: str, etag: str | None = None, last_modified: str | None = None) -> Document:
+    def document(
+        self, url: str, etag: str | None = None, last_modified: str | None = None, user_agent: str | None = None
+    ) -> Document:
+        self.asked.append(Asked(url, etag, user_agent))
         answer = self.answers[url]
         if isinstance(answer, Exception):
             raise answer
-        return Document(url, answer)
+        if isinstance(answer, Document):
+            return answer
+        return Document(url, BytesIO(answer if isinstance(answer, bytes) else answer()), etag='"1"')
 
-    def audio(self, url: str) -> AbstractContextManager[Body]:
+    def transcript(self, url: str, user_agent: str | None = None) -> Document:
+        raise AssertionError(url)
+
+    def audio(self, url: str, user_agent: str | None = None) -> AbstractContextManager[Body]:
         raise AssertionError(url)
 
 
@@ -78,3 +103,158 @@ def test_a_server_is_obeyed_for_a_day_at_most(
         poll_feed(PollPorts(store, web, FeedparserParser(), clock), feed, 3600.0)
     (after,) = store.catalogue.feeds()
     assert after.next_poll_at == clock.now() + wait
+
+
+def test_a_busy_gate_is_no_error_of_the_feed(store: SqlStore, clock: ManualClock) -> None:
+    web = Web()
+    feed, _ = store.catalogue.add_feed("https://a.test/feed")
+    web.answers = {feed.url: Busy("a.test is busy", 40.0)}
+    ports = PollPorts(store, web, FeedparserParser(), clock)
+    assert poll_due(ports, 3600.0, 60.0, lambda: False) == (0, [])
+    (after,) = store.catalogue.feeds()
+    assert (after.error, after.last_polled_at, after.next_poll_at) == (None, None, clock.now() + 40)
+    web.answers[feed.url] = FEED
+    clock.advance(41)
+    assert poll_due(ports, 3600.0, 60.0, lambda: False) == (1, [])
+
+
+def test_a_feed_has_a_user_agent_of_its_own(store: SqlStore, clock: ManualClock) -> None:
+    """F7."""
+    web = Web()
+    feed, _ = store.catalogue.add_feed("https://a.test/feed")
+    store.catalogue.set_user_agent(feed.id, "Ours/1")
+    web.answers = {feed.url: FEED}
+    poll_due(PollPorts(store, web, FeedparserParser(), clock), 3600.0, 60.0, lambda: False)
+    assert web.asked == [Asked(feed.url, None, "Ours/1")]
+
+
+def test_a_slow_feed_does_not_delay_the_others(store: SqlStore, clock: ManualClock) -> None:
+    web = Web()
+    feeds = [store.catalogue.add_feed(f"https://h{n}.test/feed")[0] for n in range(3 * POLLERS)]
+    others = threading.Semaphore(0)
+
+    def quick() -> bytes:
+        others.release()
+        return FEED
+
+    def slow() -> bytes:
+        for _ in feeds[1:]:
+            assert others.acquire(timeout=30), "the others wait for the slow one"
+        return FEED
+
+    web.answers.update({feed.url: quick for feed in feeds} | {feeds[0].url: slow})
+    added, faults = poll_due(PollPorts(store, web, FeedparserParser(), clock), 3600.0, 60.0, lambda: False)
+    assert (added, faults) == (len(feeds), [])
+    assert len(web.asked) == len(feeds), "each feed is taken by one poller"
+
+
+def test_polling_ends_when_the_process_stops(store: SqlStore, clock: ManualClock) -> None:
+    web = Web()
+    store.catalogue.add_feed("https://a.test/feed")
+    assert poll_due(PollPorts(store, web, FeedparserParser(), clock), 3600.0, 60.0, lambda: True) == (0, [])
+    assert web.asked == []
+
+
+def test_the_body_is_closed(store: SqlStore, clock: ManualClock) -> None:
+    web = Web()
+    feed, _ = store.catalogue.add_feed("https://a.test/feed")
+    bodies = [BytesIO(FEED), BytesIO(b"no feed")]
+    ports = PollPorts(store, web, FeedparserParser(), clock)
+    web.answers = {feed.url: Document(feed.url, bodies[0])}
+    poll_feed(ports, feed, 60.0)
+    web.answers = {feed.url: Document(feed.url, bodies[1])}
+    with pytest.raises(Permanent, match="plain text"):
+        poll_feed(ports, feed, 60.0)
+    assert [body.closed for body in bodies] == [True, True]
+
+
+# ------------------------------------------------------------------------------------------------- reading again
+
+
+@pytest.fixture
+def web() -> Web:
+    return Web()
+
+
+@pytest.fixture
+def ports(store: SqlStore, web: Web, clock: ManualClock) -> PollPorts:
+    return PollPorts(store, web, FeedparserParser(), clock)
+
+
+def with_url(url: str) -> bytes:
+    return FEED.replace(b"https://a.test/1.mp3", url.encode())
+
+
+@pytest.fixture
+def episode(ports: PollPorts, web: Web, clock: ManualClock) -> Episode:
+    """An episode whose feed was polled an hour ago."""
+    feed, _ = ports.store.catalogue.add_feed("https://a.test/feed")
+    web.answers = {feed.url: with_url("https://a.test/1.mp3?token=old")}
+    poll_feed(ports, feed, 7200.0)
+    clock.advance(3600)
+    web.asked.clear()
+    (found,) = ports.store.catalogue.first_episodes(None)
+    return found
+
+
+def test_a_fresh_url_is_read_from_the_feed(ports: PollPorts, web: Web, episode: Episode) -> None:
+    """F10: an expired signed URL is re-read from the feed, unconditionally and once for all who ask."""
+    due = ports.store.catalogue.feeds()[0].next_poll_at
+    web.answers["https://a.test/feed"] = with_url("https://a.test/1.mp3?token=new")
+    for _ in range(3):
+        fresh = reread(ports, episode)
+        assert fresh is not None
+        assert (fresh.id, fresh.url) == (episode.id, "https://a.test/1.mp3?token=new")
+    assert web.asked == [Asked("https://a.test/feed", None, None)]
+    assert ports.store.catalogue.feeds()[0].next_poll_at == due
+
+
+def test_a_feed_that_knows_no_other_url(ports: PollPorts, web: Web, episode: Episode) -> None:
+    assert reread(ports, episode) is None
+    assert len(web.asked) == 1
+
+
+def test_hundreds_who_ask_at_once_read_the_feed_once(ports: PollPorts, web: Web, episode: Episode) -> None:
+    arrived = threading.Barrier(9)
+    found: list[Episode | None] = []
+    web.answers["https://a.test/feed"] = with_url("https://a.test/1.mp3?token=new")
+
+    def ask() -> None:
+        arrived.wait(10)
+        found.append(reread(ports, episode))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    arrived.wait(10)
+    for thread in threads:
+        thread.join(30)
+    assert [each.url for each in found if each] == ["https://a.test/1.mp3?token=new"] * 8
+    assert len(web.asked) == 1
+
+
+@pytest.mark.parametrize("error", [Transient("503"), Permanent("404"), ValueError("ours")])
+def test_a_feed_that_cannot_be_read_again(
+    ports: PollPorts, web: Web, episode: Episode, error: Exception, clock: ManualClock
+) -> None:
+    web.answers["https://a.test/feed"] = error
+    assert [reread(ports, episode), reread(ports, episode)] == [None, None]
+    assert len(web.asked) == 1, "a feed that fails is not hammered either"
+    assert ports.store.catalogue.feeds()[0].error
+    clock.advance(61)
+    assert reread(ports, episode) is None
+    assert len(web.asked) == 2
+
+
+@pytest.mark.parametrize("error", [Busy("later", 5.0), Unavailable("away")])
+def test_who_may_not_ask_is_told_so(ports: PollPorts, web: Web, episode: Episode, error: Exception) -> None:
+    web.answers["https://a.test/feed"] = error
+    with pytest.raises(type(error)):
+        reread(ports, episode)
+    assert ports.store.catalogue.feeds()[0].error is None
+
+
+def test_a_single_episode_has_no_feed_to_read(ports: PollPorts, web: Web) -> None:
+    direct = ports.store.catalogue.add_direct(FeedItem("1", "One", "https://a.test/1.mp3"))
+    assert reread(ports, direct) is None
+    assert web.asked == []

@@ -9,7 +9,7 @@ import pytest
 from podinsight.adapters.database import SqlStore, open_store
 from podinsight.adapters.obstore_objects import S3Options, open_objects
 from podinsight.domain.episode import Episode, FetchedAudio, TranscriptFiles
-from podinsight.domain.identity import HostLimits
+from podinsight.domain.hosts import HostLimits
 from podinsight.domain.work import State
 from podinsight.errors import Transient
 from podinsight.ports import ObjectStore

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from io import BytesIO
 from typing import cast
 
 import pytest
@@ -9,9 +10,9 @@ import pytest
 from podinsight.adapters.database import SqlStore, open_store
 from podinsight.adapters.obstore_streams import translated
 from podinsight.domain.feed import Document, FeedItem, ParsedFeed
-from podinsight.domain.identity import HostLimits
+from podinsight.domain.hosts import HostLimits
 from podinsight.domain.work import Lease, State
-from podinsight.errors import Abandoned, LeaseLost, Permanent, Refused, Transient, Unavailable
+from podinsight.errors import Abandoned, Busy, LeaseLost, Permanent, Refused, Transient, Unavailable
 from podinsight.ports import WorkRows
 from podinsight.services.lease import Heart, LeaseTimes, kept
 from podinsight.services.settle import settle
@@ -29,7 +30,7 @@ def memory(clock: ManualClock) -> Iterator[SqlStore]:
 def lease(memory: SqlStore) -> Lease:
     feed, _ = memory.catalogue.add_feed("http://example.com/feed")
     item = FeedItem("g", "t", "http://example.com/a.mp3")
-    memory.catalogue.record_poll(feed.id, Document(feed.url, b""), ParsedFeed("F", items=(item,)), 0.0)
+    memory.catalogue.record_poll(feed.id, Document(feed.url, BytesIO(b"")), ParsedFeed("F", items=(item,)), 0.0)
     (episode,) = memory.catalogue.first_episodes(None)
     memory.work.enqueue_fetch([episode.id], 5, None)
     memory.workers.register("w", "here", "fetch", 1, 1)
@@ -55,6 +56,7 @@ def state_of(store: SqlStore, lease: Lease) -> tuple[State, str]:
         (Refused("private address"), State.REFUSED, "private address"),
         (Abandoned("stop"), State.WAITING, ""),
         (Transient("again"), State.DELAYED, "again"),
+        (Busy("a.test is cooling", 60.0), State.DELAYED, "a.test is cooling"),
         (ZeroDivisionError("ours"), State.DELAYED, "ZeroDivisionError: ours"),
     ],
 )
@@ -79,6 +81,21 @@ def test_a_third_failure_is_the_last_and_retry_after_is_obeyed(
         lease = again
     assert settle(memory.work, lease, Transient("503"), lambda: 0.0) is State.FAILED
     assert state_of(memory, lease) == (State.FAILED, "503 (attempt 3 of 3)")
+
+
+def test_a_busy_host_is_asked_again_when_the_gate_says_and_costs_no_attempt(
+    memory: SqlStore, lease: Lease, clock: ManualClock
+) -> None:
+    for _ in range(5):
+        assert settle(memory.work, lease, Busy("busy", 40.0), lambda: 0.0) is State.DELAYED
+        clock.advance(39.5)
+        assert memory.work.reconcile(60.0).due == 0
+        clock.advance(1.0)
+        assert memory.work.reconcile(60.0).due == 1
+        again = memory.work.claim("fetch", lease.episode_id, "w", 90.0)
+        assert again is not None
+        lease = again
+        assert lease.attempts == 0
 
 
 def test_an_outage_of_the_object_store_costs_no_attempt(memory: SqlStore, lease: Lease, clock: ManualClock) -> None:

@@ -1,0 +1,56 @@
+"""The ports: what services ask of the world. Each docstring is the contract; tests/contract runs it on every adapter.
+
+Times are epoch seconds (UTC) as floats, spans and waits are seconds, sizes are bytes.
+"""
+
+from podinsight.ports.broker import JobQueue
+from podinsight.ports.captions import CaptionParser
+from podinsight.ports.clock import Clock
+from podinsight.ports.intake import Holding, Intake
+from podinsight.ports.objects import ObjectInfo, ObjectStore, ObjectWriter
+from podinsight.ports.speech import SpeechRequest, Transcriber
+from podinsight.ports.store import (
+    Catalogue,
+    ControlBoard,
+    HostRow,
+    Hosts,
+    Metrics,
+    StatusStore,
+    Workers,
+    WorkerView,
+)
+from podinsight.ports.web import Body, FeedParser, Fetcher, HostGate, MediaProbe, Piece, Probe
+from podinsight.ports.work import Leftover, Reconciled, StageCount, WorkRows, WorkView
+
+__all__ = [
+    "Body",
+    "CaptionParser",
+    "Catalogue",
+    "Clock",
+    "ControlBoard",
+    "FeedParser",
+    "Fetcher",
+    "Holding",
+    "HostGate",
+    "HostRow",
+    "Hosts",
+    "Intake",
+    "JobQueue",
+    "Leftover",
+    "MediaProbe",
+    "Metrics",
+    "ObjectInfo",
+    "ObjectStore",
+    "ObjectWriter",
+    "Piece",
+    "Probe",
+    "Reconciled",
+    "SpeechRequest",
+    "StageCount",
+    "StatusStore",
+    "Transcriber",
+    "WorkRows",
+    "WorkView",
+    "WorkerView",
+    "Workers",
+]

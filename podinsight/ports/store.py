@@ -1,0 +1,193 @@
+"""The database: feeds, episodes, workers, control, hosts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from podinsight.domain.control import Control
+from podinsight.domain.episode import Episode
+from podinsight.domain.feed import Document, Feed, FeedItem, ParsedFeed
+from podinsight.domain.hosts import HostLimits, HostNote
+from podinsight.domain.metrics import Metric
+from podinsight.ports.intake import Intake
+from podinsight.ports.work import WorkRows
+
+
+class Catalogue(Protocol):
+    """Feeds and episodes."""
+
+    def add_feed(self, url: str) -> tuple[Feed, bool]:
+        """The feed of this normalised URL and whether it is new. http and https, and URLs a feed had before it moved,
+        are the same feed."""
+        ...
+
+    def set_user_agent(self, feed_id: str, user_agent: str | None) -> None:
+        """The user agent for this feed and its audio; None: the installation's own."""
+        ...
+
+    def set_tier(self, feed_id: str, tier: str | None) -> None:
+        """The group that this feed belongs to (a folder of an OPML list, `tier1` …)."""
+        ...
+
+    def feed(self, feed_id: str) -> Feed | None: ...
+    def remove_feed(self, feed_id: str) -> None:
+        """Forgets a feed that has no episodes."""
+        ...
+
+    def feeds(self) -> list[Feed]: ...
+    def due_feeds(self, limit: int, hold_seconds: float) -> list[Feed]:
+        """Feeds to poll now; each is taken out for `hold_seconds`, so that two pollers never take the same."""
+        ...
+
+    def record_poll(self, feed_id: str, document: Document, parsed: ParsedFeed | None, next_poll_at: float) -> int:
+        """Stores what a poll gave (None: not modified), names the feed at its first, adds new episodes in feed order.
+
+        Known GUIDs are updated (URL, title), never doubled. An item with a new GUID whose enclosure has the fingerprint
+        of an episode of this feed is that episode, and its GUID is remembered (F10). A feed that has moved for good
+        (`document.moved_to`, or `parsed.new_url`) is asked for there from now on, and stays the same feed.
+        Returns how many episodes are new.
+        """
+        ...
+
+    def postpone_poll(self, feed_id: str, next_poll_at: float) -> None:
+        """The feed could not be asked now, through no fault of its own: nothing else is noted."""
+        ...
+
+    def record_poll_error(self, feed_id: str, error: str, next_poll_at: float) -> None: ...
+    def add_direct(self, item: FeedItem) -> Episode:
+        """The episode of a bare audio URL, under the feed slug `direct`."""
+        ...
+
+    def episode(self, episode_id: str) -> Episode | None: ...
+    def episodes(self, ids: Sequence[str]) -> list[Episode]: ...
+    def first_episodes(self, limit: int | None, feed_id: str | None = None) -> list[Episode]:
+        """The first N known episodes in the order of discovery, whatever their state (`--limit` is cumulative)."""
+        ...
+
+
+@dataclass(frozen=True)
+class WorkerView:
+    """One worker process. state: starting | ready | draining | dead."""
+
+    id: str
+    machine: str
+    pool: str
+    pid: int
+    slots: int
+    state: str
+    heartbeat_at: float
+    started_at: float
+
+
+class Workers(Protocol):
+    """Worker processes and how many of each pool there should be."""
+
+    def register(self, worker: str, machine: str, pool: str, pid: int, slots: int) -> None:
+        """Ready now; registering again refreshes. A worker marked draining or dead stays so."""
+        ...
+
+    def heartbeat(self, worker: str) -> str | None:
+        """Records life; returns the worker's state (None: unknown), so that it learns that it drains."""
+        ...
+
+    def mark(self, worker: str, state: str) -> None: ...
+    def list(self, machine: str | None = None) -> list[WorkerView]:
+        """Workers that are not dead."""
+        ...
+
+    def live_slots(self, pool: str) -> int:
+        """Slots of ready workers of this pool whose heartbeat is fresh."""
+        ...
+
+    def desired(self) -> dict[str, int]: ...
+    def set_desired(self, pool: str, count: int) -> None: ...
+    def forget_dead(self, older_than: float) -> None: ...
+
+
+class ControlBoard(Protocol):
+    """Control state and the marks that periodic work leaves."""
+
+    def read(self) -> Control: ...
+    def write(self, state: Control) -> None: ...
+    def tick(self, name: str) -> None:
+        """Periodic work `name` ran just now."""
+        ...
+
+    def ticks(self) -> dict[str, float]: ...
+
+
+@dataclass(frozen=True)
+class HostRow:
+    """What is stored of a host key (a domain suffix or an exact host).
+
+    limit_set, rate_set: what a person laid down (None: the settings hold). limit_now: what the gate last allowed when
+    it had lowered the limit (None: the full limit). cooling_until: epoch seconds before which nothing is asked.
+    The counts are those of one UTC day.
+    """
+
+    host: str
+    limit_set: int | None = None
+    rate_set: float | None = None
+    limit_now: int | None = None
+    cooling_until: float | None = None
+    requests: int = 0
+    throttled: int = 0
+    failed: int = 0
+    received: int = 0
+
+
+class Hosts(Protocol):
+    """What is known of hosts: rules that people laid down, and what was observed. Survives an emptied Redis."""
+
+    def set_rule(self, host: str, limit: int | None, rate: float | None) -> None:
+        """Lays down (or with None takes back) requests at a time and requests a second of a host or suffix."""
+        ...
+
+    def rows(self, day: str) -> list[HostRow]:
+        """Every host that has a rule, or was asked for something on `day` (`2026-11-22`, UTC), by name."""
+        ...
+
+    def row(self, host: str, day: str) -> HostRow:
+        """One host key; all empty when nothing is known."""
+        ...
+
+    def limits(self) -> HostLimits:
+        """The settings' limits and rates with the stored rules over them."""
+        ...
+
+    def observe(self, notes: Sequence[HostNote]) -> None:
+        """Adds counts to today's, and keeps limit_now and cooling_until of notes that say them. One transaction."""
+        ...
+
+
+class Metrics(Protocol):
+    """The figures of T9 as values, by UTC day."""
+
+    def read(self, day: str) -> list[Metric]:
+        """DownloadSuccessRate by feed_slug, PerHost429 by hostname, GBTransferred and AvgDownloadMB by phase (fetch),
+        each also without dimensions for all together; only what has data."""
+        ...
+
+
+class StatusStore(Protocol):
+    """The database: the truth."""
+
+    @property
+    def catalogue(self) -> Catalogue: ...
+    @property
+    def intake(self) -> Intake: ...
+    @property
+    def work(self) -> WorkRows: ...
+    @property
+    def workers(self) -> Workers: ...
+    @property
+    def control(self) -> ControlBoard: ...
+    @property
+    def hosts(self) -> Hosts: ...
+    @property
+    def metrics(self) -> Metrics: ...
+    def ping(self) -> None:
+        """Raises `Unavailable` when the database does not answer."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,166 @@
+"""Work rows, chunks and lanes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from podinsight.domain.episode import FetchedAudio, Projection, TranscriptFiles
+from podinsight.domain.work import Lease, State, Ticket
+
+
+@dataclass(frozen=True)
+class StageCount:
+    stage: str
+    state: State
+    count: int
+
+
+@dataclass(frozen=True)
+class WorkView:
+    """A row for a person: what runs, what failed and why. `until`: when a delayed one is due."""
+
+    episode_id: str
+    feed_slug: str
+    title: str
+    stage: str
+    state: State
+    reason: str
+    host: str
+    attempts: int
+    losses: int
+    worker: str | None
+    since: float
+    until: float | None = None
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """What a reconcile pass moved."""
+
+    expired: int = 0
+    unclaimed: int = 0
+    due: int = 0
+    set_aside: int = 0
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Objects that an attempt may have left behind when its worker was killed: all that begin with `prefix`."""
+
+    id: int
+    prefix: str
+
+
+class WorkRows(Protocol):
+    """Work rows, chunks and lanes: the truth about every unit.
+
+    Every method is one transaction, but for these: enqueueing goes in batches, dispatch, reconcile and expire_worker
+    in two. Each step is whole by itself, and saying it again does the rest.
+
+    Transitions keep the lanes' counters; a write that carries a lease whose token is no longer the row's raises
+    `LeaseLost` and changes nothing.
+    """
+
+    def enqueue_fetch(self, episode_ids: Sequence[str], priority: int, transcribe: Mapping[str, object] | None) -> int:
+        """Makes `waiting` fetch rows for episodes that have none; with `transcribe` (its params) also transcribe
+        rows, `held` until the audio is there (or `waiting` if it is). Returns how many fetch rows are new. What is
+        there stays as it is, so a call that was cut off is simply made again."""
+        ...
+
+    def enqueue_transcribe(self, episode_ids: Sequence[str], priority: int, params: Mapping[str, object]) -> int:
+        """Makes transcribe rows with one chunk for episodes that have none; returns how many are new."""
+        ...
+
+    def dispatch(self, lane: str, slots: int) -> list[Ticket]:
+        """Moves the best `waiting` units of a lane stage to `dispatched` (see domain.work.share_out), as many as
+        `slots` less what is in flight; promotes due `delayed` ones first. Two dispatchers never take the same unit
+        nor the same slot. Nothing while control forbids the stage."""
+        ...
+
+    def leased(self, worker: str) -> int:
+        """Units that run under a lease of this worker."""
+        ...
+
+    def undo_dispatch(self, tickets: Sequence[Ticket]) -> None:
+        """Back to `waiting`: the broker did not take the message."""
+        ...
+
+    def claim(self, stage: str, episode_id: str, worker: str, lease_seconds: float) -> Lease | None:
+        """Compare-and-set: the first `dispatched` or `waiting` unit of this episode and stage becomes `running` under
+        a new token. None when nothing is claimable, control forbids it, or the worker is draining or unknown."""
+        ...
+
+    def renew(self, lease: Lease, lease_seconds: float) -> None: ...
+    def hand_back(self, lease: Lease) -> None:
+        """`waiting` again, no attempt and no loss charged."""
+        ...
+
+    def delay(self, lease: Lease, reason: str, seconds: float, attempted: bool = True) -> None: ...
+    def end(self, lease: Lease, state: State, reason: str) -> None:
+        """`failed` or `refused`. A failed fetch fails the transcribe row that was held for it."""
+        ...
+
+    def commit_fetch(self, lease: Lease, audio: FetchedAudio, wall_seconds: float) -> None:
+        """`done`, with a projection to make; the episode learns its audio in `projected`."""
+        ...
+
+    def commit_chunk(self, lease: Lease, part_key: str, wall_seconds: float, lease_seconds: float) -> Lease | None:
+        """`done`; resets the losses of the episode's units. The last one gets the lease of the join, else None."""
+        ...
+
+    def parts(self, episode_id: str) -> list[str]:
+        """The committed part keys of an episode, by chunk."""
+        ...
+
+    def commit_transcript(self, lease: Lease, files: TranscriptFiles) -> None:
+        """Ends the join and the transcribe row, with a projection to make."""
+        ...
+
+    def unprojected(self, limit: int, stage: str | None = None, episode_id: str | None = None) -> list[Projection]:
+        """Committed units whose fixed names are not written yet."""
+        ...
+
+    def projected(self, projection: Projection) -> bool:
+        """The objects lie under their fixed names: the episode says so, and a transcribe row that was held for the
+        audio becomes `waiting` with one chunk. Saying it twice changes nothing: returns whether it was the first."""
+        ...
+
+    def postpone(self, projection: Projection) -> None:
+        """It cannot be made now: `unprojected` gives it after all others."""
+        ...
+
+    def redo(self, projection: Projection, reason: str) -> bool:
+        """What was committed is gone before it had its fixed name: the unit is `waiting` again, a transcription with
+        all its chunks; a loss, and past the stage's losses `failed`. Returns False when it is projected already."""
+        ...
+
+    def reconcile(self, dispatch_seconds: float) -> Reconciled:
+        """Expired leases → `waiting` (a loss), dispatches unclaimed for `dispatch_seconds` → `waiting`, due delayed
+        → `waiting`; units past their stage's losses → `failed`."""
+        ...
+
+    def expire_worker(self, worker: str) -> int:
+        """The worker is dead: its leases go back now (a loss each). Returns how many."""
+        ...
+
+    def leftovers(self, older_than: float, limit: int) -> list[Leftover]:
+        """What attempts left behind that were lost before that time: each loss of a lease notes one."""
+        ...
+
+    def cleared(self, leftovers: Sequence[Leftover]) -> None:
+        """They are swept: forgets them."""
+        ...
+
+    def retry_failed(self, stage: str | None, host: str | None) -> int:
+        """Failed rows start over with fresh attempts; returns how many."""
+        ...
+
+    def counts(self) -> list[StageCount]:
+        """Episodes by stage and state, from the lanes: flat however many rows there are."""
+        ...
+
+    def states(self, stage: str, episode_ids: Sequence[str]) -> dict[str, tuple[State, str]]:
+        """State and reason of each episode that has a row in this stage; `done` once its objects are in place."""
+        ...
+
+    def views(self, state: State, limit: int) -> list[WorkView]: ...
