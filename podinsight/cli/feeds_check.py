@@ -17,7 +17,7 @@ from podinsight.cli.console import Output, complain, hours, plain
 from podinsight.cli.session import Session, json_option, pass_session
 from podinsight.domain.feed import Document, FeedItem, ParsedFeed
 from podinsight.domain.identity import MASK, normalise_url, redact_url
-from podinsight.errors import Permanent, PodinsightError, Unavailable
+from podinsight.errors import Busy, Permanent, PodinsightError, Unavailable
 from podinsight.ports import FeedParser
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -63,17 +63,24 @@ def _read(session: Session, parser: FeedParser, source: str, base: str) -> Parse
 @contextmanager
 def _document(session: Session, source: str, base: str) -> Iterator[Document]:
     if "://" in source:
-        url = normalise_url(source)
-        try:
-            found = session.container.fetcher.document(url)
-        except Unavailable as error:
-            raise Unavailable(f"{error}; a URL needs the stack (`podrun up`), a file does not") from error
+        found = fetched(session, source)
         yield found
         if found.body is not None:
             found.body.close()
         return
     with _opened(source) as body:
         yield Document(base, body)
+
+
+def fetched(session: Session, url: str) -> Document:
+    """The document at a URL. Raises Unavailable when the stack that this needs is not up, with what to do."""
+    address = normalise_url(url)
+    try:
+        return session.container.fetcher.document(address)
+    except (Unavailable, Busy) as error:
+        if isinstance(error, Busy) and not isinstance(error.__cause__, Unavailable):
+            raise
+        raise Unavailable(f"{error}; a URL needs the stack (`podrun up`), a file does not") from error
 
 
 @contextmanager

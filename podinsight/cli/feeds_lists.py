@@ -9,11 +9,12 @@ import click
 
 from podinsight.cli import exits
 from podinsight.cli.console import Output, complain, count, plain
+from podinsight.cli.feeds_check import fetched
 from podinsight.cli.session import Session, json_option, pass_session
 from podinsight.domain.feed import Feed
 from podinsight.domain.feed_list import FeedList, ListedFeed
-from podinsight.domain.identity import MASK, normalise_url, redact_url
-from podinsight.errors import Permanent, Unavailable
+from podinsight.domain.identity import MASK, redact_url
+from podinsight.errors import Permanent
 from podinsight.services.poll import PollPorts, poll_due
 
 _MOST_BYTES = 16 * 1024 * 1024
@@ -52,10 +53,7 @@ def import_feeds(session: Session, source: str, poll: bool, as_json: bool) -> in
 
 def _content(session: Session, source: str) -> bytes:
     if "://" in source:
-        try:
-            document = session.container.fetcher.document(normalise_url(source))
-        except Unavailable as error:
-            raise Unavailable(f"{error}; a URL needs the stack (`podrun up`), a file does not") from error
+        document = fetched(session, source)
         if document.body is None:
             raise Permanent(f"{redact_url(source)}: a document without a body")
         with document.body as body:
