@@ -70,15 +70,54 @@ def is_pool_child() -> bool:
     return str(current_process().name) != "MainProcess"
 
 
+class _Refill:
+    """One dispatch at a time in a process, and one more after it when somebody asked meanwhile: ten threads that end
+    together need not dispatch ten times."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked: set[str | None] = set()
+        self._busy = False
+
+    def __call__(self, stage: str | None = None) -> None:
+        with self._lock:
+            self._asked.add(stage)
+            if self._busy:
+                return
+            self._busy = True
+        try:
+            while (stages := self._next()) is not None:
+                for each in stages:
+                    self._dispatch(each)
+        except BaseException:
+            with self._lock:
+                self._busy = False
+            raise
+
+    def _next(self) -> tuple[str | None, ...] | None:
+        with self._lock:
+            asked, self._asked = self._asked, set()
+            if not asked:
+                self._busy = False
+                return None
+        return (None,) if None in asked else tuple(asked)
+
+    def _dispatch(self, stage: str | None) -> None:
+        if stopping():
+            return
+        world = container()
+        try:
+            dispatch(world.store, world.queue, stage)
+        except Unavailable as error:
+            log.warning("not dispatched in line: %s", error)
+
+
+_refill = _Refill()
+
+
 def refill(stage: str | None = None) -> None:
     """Fills the slots that came free, in line. What the broker does not take now, beat's dispatch sends later."""
-    if stopping():
-        return
-    world = container()
-    try:
-        dispatch(world.store, world.queue, stage)
-    except Unavailable as error:
-        log.warning("not dispatched in line: %s", error)
+    _refill(stage)
 
 
 def die() -> None:

@@ -32,7 +32,7 @@ ENDED = (State.DONE, State.FAILED, State.REFUSED)
 class Crowd:
     """What is to be fetched.
 
-    limits: host → requests at a time. counts: host → episodes. seconds: host → how long each of its files takes.
+    limits: host → requests at a time. counts: host → episodes. seconds: host → how long its files take on average.
     """
 
     limits: Mapping[str, int]
@@ -47,10 +47,16 @@ class Crowd:
     def episodes(self) -> int:
         return sum(self.counts.values())
 
+    def duration(self, host: str, n: int) -> float:
+        """Seconds that the n-th file of a host takes: from half to one and a half of the host's, evenly."""
+        return self.seconds[host] * (0.5 + (n * 0.618034) % 1.0)
+
     @property
     def best(self) -> float:
         """Seconds of the best possible schedule."""
-        durations = {host: [self.seconds[host]] * count for host, count in self.counts.items()}
+        durations = {
+            host: [self.duration(host, n) for n in range(1, count + 1)] for host, count in self.counts.items()
+        }
         return best_schedule(durations, self.limits, self.workers * self.slots)
 
     def environ(self) -> dict[str, str]:
@@ -103,7 +109,7 @@ def invite(crowd: Crowd, web: Hostile, stack: Stack, feeds: WebServer) -> list[s
     while left:
         for host in sorted(left):
             n = left[host]
-            rate = crowd.size / crowd.seconds[host]
+            rate = crowd.size / crowd.duration(host, n)
             items.append((f"{host}-{n}", web.url(host, f"{n}.wav", size=crowd.size, rate=f"{rate:.1f}")))
             left[host] -= 1
         left = +left

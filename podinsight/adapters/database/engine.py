@@ -5,7 +5,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, 
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool, StaticPool
 
+from podinsight.adapters.database.turns import WriteTurns
 from podinsight.errors import ConfigError, Permanent, Unavailable
 
 BUSY_SECONDS = 30.0
@@ -113,6 +114,8 @@ class Database:
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         # In memory there is one connection: its transactions must not interleave between threads.
         self._one_at_a_time = threading.RLock() if isinstance(self.engine.pool, StaticPool) else None
+        on_disk = self.is_sqlite and not self._one_at_a_time
+        self._turns = WriteTurns(Path(f"{self.engine.url.database}-turn")) if on_disk else None
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -122,7 +125,7 @@ class Database:
             Unavailable: the database does not answer or stays locked.
             Permanent: it does not take a value.
         """
-        with self._transaction(read=False) as connection:
+        with self._turns.turn() if self._turns else nullcontext(), self._transaction(read=False) as connection:
             yield connection
 
     @contextmanager
@@ -212,6 +215,8 @@ class Database:
                 finally:
                     raw.invalidate()
         self.engine.dispose()
+        if self._turns:
+            self._turns.close()
 
 
 def _lock_key(name: str) -> int:
