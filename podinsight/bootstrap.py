@@ -123,7 +123,7 @@ def build(settings: Settings, stopping: Callable[[], bool] = lambda: False, gate
                 HostRules(store.hosts, clock),
                 settings.gate_renew_seconds,
                 settings.gate_patience_seconds,
-                lambda note: store.hosts.observe([note]),
+                store.hosts.observe,
                 stopping,
             ),
         ),

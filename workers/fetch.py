@@ -28,12 +28,16 @@ def fetch_episode(episode_or_url: str) -> str:
     )
     try:
         said = fetch.fetch_episode(ports, episode_or_url, worker_id(), times(), stopping)
+    except Exception:
+        refill("fetch")
+        raise
+    try:
         taken = transcribe.take_publisher_transcript(
             _transcribe_ports(world), episode_or_url, worker_id(), times(), stopping
         )
-        return f"{said}; {taken}" if taken else said
     finally:
-        refill()
+        refill("transcribe")
+    return f"{said}; {taken}" if taken else said
 
 
 def _collect(world: Container) -> fetch.CollectTranscripts | None:

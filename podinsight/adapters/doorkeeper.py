@@ -13,7 +13,7 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -47,7 +47,7 @@ class Doorkeeper:
         rules: Rules,
         renew_seconds: float,
         patience_seconds: float,
-        note: Callable[[HostNote], None],
+        note: Callable[[Sequence[HostNote]], None],
         stopping: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = elapsed,
     ) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from podinsight.domain.hosts import HostNote
@@ -15,7 +15,7 @@ WRITE_SECONDS = 2.0
 class NoteBook:
     """Adds notes up by host; a daemon thread writes them while there are any. What cannot be written is kept."""
 
-    def __init__(self, write: Callable[[HostNote], None], seconds: float = WRITE_SECONDS) -> None:
+    def __init__(self, write: Callable[[Sequence[HostNote]], None], seconds: float = WRITE_SECONDS) -> None:
         self._write = write
         self._seconds = seconds
         self._notes: dict[str, HostNote] = {}
@@ -37,16 +37,16 @@ class NoteBook:
         """Writes what there is, in this thread: before a process ends."""
         with self._changed:
             notes, self._notes = self._notes, {}
-        for note in notes.values():
-            try:
-                self._write(note)
-            except Exception as error:  # whatever it is, a request must not fail because of what is noted about it
-                log.warning("what was seen at %s could not be noted yet: %s", note.host, error)
-                with self._changed:
-                    newer = self._notes.pop(note.host, None)
+        if not notes:
+            return
+        try:
+            self._write(list(notes.values()))
+        except Exception as error:  # whatever it is, a request must not fail because of what is noted about it
+            log.warning("what was seen at %s could not be noted yet: %s", ", ".join(notes), error)
+            with self._changed:
+                newer, self._notes = self._notes, notes
+                for note in newer.values():
                     self._put(note)
-                    if newer is not None:
-                        self._put(newer)
 
     def _run(self) -> None:
         while True:

@@ -54,9 +54,7 @@ class Crowd:
     @property
     def best(self) -> float:
         """Seconds of the best possible schedule."""
-        durations = {
-            host: [self.duration(host, n) for n in range(1, count + 1)] for host, count in self.counts.items()
-        }
+        durations = {host: [self.duration(host, n) for n in range(1, count + 1)] for host, count in self.counts.items()}
         return best_schedule(durations, self.limits, self.workers * self.slots)
 
     def environ(self) -> dict[str, str]:

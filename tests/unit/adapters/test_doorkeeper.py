@@ -52,7 +52,7 @@ class Lobby:
             lambda host: (KEY if host.endswith(KEY) else host, self.rule),
             self.renew,
             self.patience,
-            self.notes.append,
+            self.notes.extend,
             lambda: self.stopping,
             self.clock,
         )
@@ -379,10 +379,10 @@ def test_notes_that_cannot_be_written_are_kept() -> None:
     written: list[HostNote] = []
     away = True
 
-    def note(seen: HostNote) -> None:
+    def note(seen: Sequence[HostNote]) -> None:
         if away:
             raise Unavailable("the database is locked")
-        written.append(seen)
+        written.extend(seen)
 
     lobby = Lobby()
     door = Doorkeeper(lobby.gate, lambda host: (host, lobby.rule), 0.1, 0.1, note)
