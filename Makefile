@@ -113,6 +113,10 @@ docs: $(STAMP) ## Write docs/settings.md anew
 bench-dispatch: $(STAMP) ## Dispatch: how its cost grows with the rows
 	@$(BIN)/python benchmarks/dispatch.py $(ARGS)
 
+.PHONY: bench-fetch
+bench-fetch: $(STAMP) ## Fetching against curl and a peer, slot use, limits under faults, memory
+	@PYTHONPATH=. $(BIN)/python benchmarks/fetch.py $(ARGS)
+
 .PHONY: bench-gate
 bench-gate: $(STAMP) ## Host gate: places taken and given back a second
 	@$(BIN)/python benchmarks/gate.py $(ARGS)

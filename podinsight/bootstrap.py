@@ -44,7 +44,7 @@ PLACE: Final = "place"
 
 @dataclass(frozen=True)
 class Container:
-    """The adapters of one process, by port."""
+    """The adapters of one process, by port. flush: writes what was noted of hosts and not written yet."""
 
     clock: Clock
     store: StatusStore
@@ -57,6 +57,12 @@ class Container:
     captions: CaptionParser
     queue: JobQueue
     host_limits: HostLimits
+    flush: Callable[[], None] = lambda: None
+
+    def close(self) -> None:
+        """Before the process ends: writes what is still to be written, and lets go of the database."""
+        self.flush()
+        self.store.close()
 
 
 def build_store(settings: Settings, clock: Clock | None = None) -> StatusStore:
@@ -101,6 +107,14 @@ def build(settings: Settings, stopping: Callable[[], bool] = lambda: False, gate
     clock = SystemClock()
     store = build_store(settings, clock)
     gate = gate or build_gate(settings)
+    doorkeeper = Doorkeeper(
+        gate,
+        HostRules(store.hosts, clock),
+        settings.gate_renew_seconds,
+        settings.gate_patience_seconds,
+        store.hosts.observe,
+        stopping,
+    )
     return Container(
         clock=clock,
         store=store,
@@ -118,14 +132,7 @@ def build(settings: Settings, stopping: Callable[[], bool] = lambda: False, gate
                 fixed=settings.host_addresses,
                 stopping=stopping,
             ),
-            Doorkeeper(
-                gate,
-                HostRules(store.hosts, clock),
-                settings.gate_renew_seconds,
-                settings.gate_patience_seconds,
-                store.hosts.observe,
-                stopping,
-            ),
+            doorkeeper,
         ),
         gate=gate,
         parser=FeedparserParser(),
@@ -134,6 +141,7 @@ def build(settings: Settings, stopping: Callable[[], bool] = lambda: False, gate
         captions=CaptionFiles(),
         queue=CeleryQueue(settings.redis_url, settings.dispatch_expiry_seconds),
         host_limits=host_limits(settings),
+        flush=doorkeeper.flush,
     )
 
 

@@ -16,6 +16,7 @@ from podinsight.bootstrap import Container, build, warm_for_fetching
 from podinsight.errors import Unavailable
 from podinsight.services.dispatch import dispatch
 from podinsight.services.lease import LeaseTimes
+from podinsight.services.refill import Refill
 from workers.app import settings
 
 # Not SIGUSR1: that is Celery's soft time limit, which would raise inside the work.
@@ -40,6 +41,12 @@ def warm() -> None:
     sys.setswitchinterval(_SWITCH_SECONDS)
     container()
     warm_for_fetching()
+
+
+def farewell(**_: object) -> None:
+    """At the end of a worker: what was noted of hosts in its last moments is written."""
+    if container.cache_info().currsize:
+        container().close()
 
 
 def times() -> LeaseTimes:
@@ -74,54 +81,22 @@ def is_pool_child() -> bool:
     return str(current_process().name) != "MainProcess"
 
 
-class _Refill:
-    """One dispatch at a time in a process, and one more after it when somebody asked meanwhile: ten threads that end
-    together need not dispatch ten times."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._asked: set[str | None] = set()
-        self._busy = False
-
-    def __call__(self, stage: str | None = None) -> None:
-        with self._lock:
-            self._asked.add(stage)
-            if self._busy:
-                return
-            self._busy = True
-        try:
-            while (stages := self._next()) is not None:
-                for each in stages:
-                    self._dispatch(each)
-        except BaseException:
-            with self._lock:
-                self._busy = False
-            raise
-
-    def _next(self) -> tuple[str | None, ...] | None:
-        with self._lock:
-            asked, self._asked = self._asked, set()
-            if not asked:
-                self._busy = False
-                return None
-        return (None,) if None in asked else tuple(asked)
-
-    def _dispatch(self, stage: str | None) -> None:
-        if stopping():
-            return
-        world = container()
-        try:
-            dispatch(world.store, world.queue, stage)
-        except Unavailable as error:
-            log.warning("not dispatched in line: %s", error)
+def _fill(stage: str | None) -> None:
+    if stopping():
+        return
+    world = container()
+    try:
+        dispatch(world.store, world.queue, stage)
+    except Unavailable as error:
+        log.warning("not dispatched in line: %s", error)
 
 
-_refill = _Refill()
+_refill = Refill(_fill)
 
 
 def refill(stage: str | None = None) -> None:
     """Fills the slots that came free, in line. What the broker does not take now, beat's dispatch sends later."""
-    _refill(stage)
+    _refill.ask(stage)
 
 
 def die() -> None:

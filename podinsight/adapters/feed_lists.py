@@ -11,8 +11,8 @@ from xml.etree.ElementTree import Element, SubElement
 
 import listparser
 import yaml
-from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]
-from defusedxml.ElementTree import iterparse  # type: ignore[import-untyped]
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import iterparse
 
 from podinsight.adapters.feed_encoding import as_utf8
 from podinsight.adapters.feed_xml import describe, not_a_feed, root_of

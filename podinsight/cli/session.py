@@ -52,7 +52,7 @@ class Session:
         if self._store is not None:
             self._store.close()
         if self._container is not None and self._owns:
-            self._container.store.close()
+            self._container.close()
 
     def need_workers(self, *pools: str) -> None:
         """Raises Unavailable when one of the pools has no live worker."""

@@ -45,15 +45,29 @@ def environ(tmp_path: Path) -> Iterator[dict[str, str]]:
     run("make down", values)
 
 
-def test_the_commands_of_the_readme_work_in_their_order(environ: dict[str, str]) -> None:
+def stand_ins(folder: Path, feed: str) -> dict[str, str]:
+    """Names of files and places in the README → real ones."""
+    (folder / "subscriptions.opml").write_text(
+        f'<opml version="2.0"><body><outline text="News"><outline type="rss" xmlUrl="{feed}"/></outline></body></opml>'
+    )
+    (folder / "archive").mkdir()
+    names = {name: str(folder / name) for name in ("subscriptions.opml", "backup.opml", "episodes.csv")}
+    return names | {"s3://old-archive": (folder / "archive").as_uri()}
+
+
+def test_the_commands_of_the_readme_work_in_their_order(environ: dict[str, str], tmp_path: Path) -> None:
     with WebServer() as web:
+        real = stand_ins(tmp_path, web.url("/feed.xml"))
         web.serve("/episode.mp3", MP3, mime="audio/mpeg")
         web.serve("/feed.xml", rss("Readme", [("one", web.url("/episode.mp3"))]), mime="application/rss+xml")
         ran = 0
         for line in commands():
             if line in NOT_RUN_HERE:
                 continue
-            done = run(line.replace("https://example.com", web.url("").rstrip("/")), environ)
+            line = line.replace("https://example.com", web.url("").rstrip("/"))
+            for name, place in real.items():
+                line = line.replace(name, place)
+            done = run(line, environ)
             assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
             ran += 1
         assert ran >= 10

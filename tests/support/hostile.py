@@ -18,11 +18,13 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tests.support.hostile_files import WaveFile, path_of
 from tests.support.hostile_server import HOST, HostileServer
 
+ROOT = Path(__file__).parents[2]
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -87,10 +89,11 @@ def hostile() -> Iterator[Hostile]:
 
 
 @contextmanager
-def hostile_process() -> Iterator[Hostile]:
-    """In a process of its own: what it costs is not ours."""
-    command = [sys.executable, "-m", "tests.support.hostile"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+def hostile_process(address: str = HOST) -> Iterator[Hostile]:
+    """In a process of its own: what it costs is not ours. address: 0.0.0.0 is all of 127.0.0.0/8, which are hosts that
+    need no name server."""
+    command = [sys.executable, "-m", "tests.support.hostile", "--address", address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
         try:
             yield Hostile(int(json.loads(process.stdout.readline())["port"]))
@@ -101,7 +104,9 @@ def hostile_process() -> Iterator[Hostile]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
-    server = HostileServer(parser.parse_args().port)
+    parser.add_argument("--address", default=HOST, help="to listen on")
+    given = parser.parse_args()
+    server = HostileServer(given.port, given.address)
     print(json.dumps({"port": server.listener.getsockname()[1]}), flush=True)
     asyncio.run(server.run())
 

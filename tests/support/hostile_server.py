@@ -130,8 +130,8 @@ class _Connection:
 class HostileServer:
     """Counts by host and by path, and every change of what is in flight."""
 
-    def __init__(self, port: int = 0) -> None:
-        self.listener = socket.create_server((HOST, port), backlog=512)
+    def __init__(self, port: int = 0, address: str = HOST) -> None:
+        self.listener = socket.create_server((address, port), backlog=512)
         self.hosts: defaultdict[str, _Host] = defaultdict(_Host)
         self.paths: defaultdict[str, _Path] = defaultdict(_Path)
         self.events: list[tuple[float, str, int, str, int]] = []
