@@ -26,7 +26,7 @@ import time
 import venv
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -45,7 +45,7 @@ HOSTS = [f"127.0.0.{number}" for number in range(2, 14)]
 PROCESSES, SLOTS = 2, 12
 CONNECTIONS = PROCESSES * SLOTS
 INTERNET: dict[str, object] = {"first_byte": 0.04, "rate": 4_000_000}
-LIMITS = dict(zip([f"host-{n}.test" for n in range(1, 13)], [3, 4, 5, 6, 7, 8, 9, 10, 3, 5, 7, 10], strict=True))
+LIMITS = dict(zip([f"host-{n}.test" for n in range(1, 13)], [3, 4, 5, 6, 7, 8, 9, 10, 3, 5, 8, 10], strict=True))
 CROWD = even_crowd(LIMITS, per_slot=8, seconds=4.0, slow="host-5.test")
 MIB = 2**20
 # Production times, where tests scale them down.
@@ -207,9 +207,11 @@ def bench_crowd(seed: int) -> dict[str, float]:
             calm = run_undisturbed(CROWD, web, stack, invite(CROWD, web, stack, feeds))
         print(f"undisturbed: {calm.seconds:.1f} s, best possible {CROWD.best:.1f} s, slots used {calm.slot_use:.3f}")
         print(f"over a limit: {calm.over_limit}")
-        with running_stack(Path(state) / "wild", **CROWD.environ()) as stack:
-            ids = invite(CROWD, web, stack, feeds)
-            wild = run_disturbed(CROWD, web, stack, ids, random.Random(seed), strikes=20)
+        # What a frozen process held comes back after its lease: no need to wait 90 s for it.
+        wild_crowd = replace(CROWD, lease_seconds=20)
+        with running_stack(Path(state) / "wild", **wild_crowd.environ()) as stack:
+            ids = invite(wild_crowd, web, stack, feeds)
+            wild = run_disturbed(wild_crowd, web, stack, ids, random.Random(seed), strikes=20)
         print(f"disturbed (seed {seed}): {wild.seconds:.1f} s, every episode fetched once")
         print(f"over a limit: {wild.over_limit}; by frozen processes past their lease: {wild.frozen_overlap}")
     return {

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.support.stack import running_stack
 from tests.support.webserver import WebServer
 
 LIMITS = {"one.test": 3, "two.test": 4, "three.test": 5, "four.test": 4, "five.test": 3}
-CROWD = even_crowd(LIMITS, per_slot=4, seconds=2.0, slow="five.test", workers=3)
+CROWD = replace(even_crowd(LIMITS, per_slot=4, seconds=2.0, slow="five.test", workers=3), lease_seconds=6)
 
 
 @pytest.fixture

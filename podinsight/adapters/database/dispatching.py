@@ -36,13 +36,20 @@ class Dispatching(Units):
         if due:  # in a transaction of its own: the lanes are read below and must be written before
             with self._transition() as (conn, moves):
                 self._promote_due(conn, moves, table)
-        with self._transition() as (conn, moves):
-            if not self._db.try_lock(conn, f"dispatch {lane}") or self._forbidden(conn, stage.name):
+        if not self._db.is_sqlite:
+            with self._transition() as (conn, moves):
+                if not self._db.try_lock(conn, f"dispatch {lane}"):
+                    return []
+                return self._take(conn, moves, table, self._allowed(conn, lane, slots))
+        # SQLite's only write lock is not held while it is decided what to take: this is what keeps other dispatches
+        # out meanwhile, and all else that may happen only makes room.
+        with self._db.dispatch_turn():
+            with self._db.read() as conn:
+                shares = self._allowed(conn, lane, slots)
+            if not shares:
                 return []
-            free = slots - self._count_in_flight(conn, table, stage.name)
-            if free <= 0:
-                return []
-            return self._take(conn, moves, table, self._shares(conn, lane, free, slots))
+            with self._transition() as (conn, moves):
+                return [] if self._forbidden(conn, stage.name) else self._take(conn, moves, table, shares)
 
     def leased(self, worker: str) -> int:
         with self._db.read() as conn:
@@ -103,6 +110,14 @@ class Dispatching(Units):
     def _count_in_flight(self, conn: Connection, table: Table, stage: str) -> int:
         query = select(func.count()).where(table.c.stage == stage, state_is(table, State.DISPATCHED, State.RUNNING))
         return int(conn.execute(query).scalar_one())
+
+    def _allowed(self, conn: Connection, lane: str, slots: int) -> dict[int, int]:
+        """Lanes to take from, and how many units of each; empty when there is no slot or control forbids it."""
+        stage = STAGE_OF_LANE[lane]
+        if self._forbidden(conn, stage.name):
+            return {}
+        free = slots - self._count_in_flight(conn, table_of(lane), stage.name)
+        return self._shares(conn, lane, free, slots) if free > 0 else {}
 
     def _shares(self, conn: Connection, lane: str, free: int, slots: int) -> dict[int, int]:
         """Lanes to take from, and how many units of each."""

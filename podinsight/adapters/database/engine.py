@@ -5,7 +5,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,9 @@ class Database:
         # In memory there is one connection: its transactions must not interleave between threads.
         self._one_at_a_time = threading.RLock() if isinstance(self.engine.pool, StaticPool) else None
         on_disk = self.is_sqlite and not self._one_at_a_time
-        self._turns = WriteTurns(Path(f"{self.engine.url.database}-turn")) if on_disk else None
+        file = str(self.engine.url.database)
+        self._turns = WriteTurns(Path(f"{file}-turn")) if on_disk else None
+        self._dispatch_turns = WriteTurns(Path(f"{file}-dispatch")) if on_disk else None
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -127,6 +129,12 @@ class Database:
         """
         with self._turns.turn() if self._turns else nullcontext(), self._transaction(read=False) as connection:
             yield connection
+
+    def dispatch_turn(self) -> AbstractContextManager[object]:
+        """Keeps other dispatches to this SQLite database out for the block."""
+        if self._dispatch_turns is not None:
+            return self._dispatch_turns.turn()
+        return self._one_at_a_time or nullcontext()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -215,8 +223,9 @@ class Database:
                 finally:
                     raw.invalidate()
         self.engine.dispose()
-        if self._turns:
-            self._turns.close()
+        for turns in (self._turns, self._dispatch_turns):
+            if turns is not None:
+                turns.close()
 
 
 def _lock_key(name: str) -> int:
