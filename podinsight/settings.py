@@ -138,7 +138,7 @@ class Settings(BaseSettings):
     max_feed_bytes: Size = Field(default=ByteSize(64 * _MIB), description="Largest feed that is read, e.g. `64MiB`.")
 
     max_transcript_bytes: Size = Field(
-        default=ByteSize(16 * _MIB), description="Largest publisher transcript that is read, e.g. `16MiB`."
+        default=ByteSize(4 * _MIB), description="Largest publisher transcript that is read, e.g. `4MiB`."
     )
     publisher_transcripts: Literal["use", "keep", "ignore"] = Field(
         default="use", description="use: instead of the GPU when they pass the check; keep: only fetch them; ignore."

@@ -96,28 +96,32 @@ def _examine(container: "InputContainer") -> _Found:
 
 
 def _measure(container: "InputContainer", audio: "AudioStream", base: float) -> tuple[float, int]:
-    """Seconds and packets. Time that jumps back begins a new piece: files that were joined are as long as their sum."""
-    packets, done, untimed = 0, 0.0, 0.0
-    start, end = None, 0.0
+    """Seconds and packets. Time that jumps back begins a new piece: files that were joined are as long as their sum.
+
+    In ticks of the stream, whole numbers: an hour has a hundred thousand packets.
+    """
+    packets = done = untimed = end = 0
+    start: int | None = None
+    back = round(TOLERANCE_SECONDS / base) if base else 0
     for packet in container.demux(audio):
         if not packet.size:
             continue
         packets += 1
-        length = float(packet.duration or 0) * base
-        if packet.pts is None:
+        length, at = packet.duration or 0, packet.pts
+        if at is None:
             untimed += length
             continue
-        at = float(packet.pts) * base
-        if start is None or at < end - TOLERANCE_SECONDS:
+        if start is None or at < end - back:
             done += _played(start, end)
-            start, end = at, at
-        end = max(end, at + length)
-    return done + _played(start, end) + untimed, packets
+            start = end = at
+        if at + length > end:
+            end = at + length
+    return (done + _played(start, end) + untimed) * base, packets
 
 
-def _played(start: float | None, end: float) -> float:
+def _played(start: int | None, end: int) -> int:
     # A negative start is encoder delay, which is cut off at playing.
-    return max(0.0, end - max(start or 0.0, 0.0))
+    return max(0, end - max(start or 0, 0))
 
 
 def _with_header(found: _Found, stream: BinaryIO) -> _Found:

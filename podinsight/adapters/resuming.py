@@ -24,7 +24,7 @@ MOST_RESTARTS: Final = 3
 SHORT_WAIT: Final = 5.0  # seconds: a gate that is busy for longer is not waited for with a half body in hand
 PAUSE: Final = wait_exponential_jitter(multiplier=0.2, max=2.0, jitter=0.2)
 RANGED: Final = frozenset({206, 416})
-_CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)", re.IGNORECASE)
+_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.IGNORECASE)
 
 
 def tried(call: Callable[[], T], deadline: Deadline) -> T:
@@ -39,9 +39,10 @@ def tried(call: Callable[[], T], deadline: Deadline) -> T:
 class Download:
     """The audio at a URL, in a `with` block. Between requests it holds no permit.
 
-    It goes on where it broke when the server says that it is still the same file: a strong ETag, else Last-Modified.
-    Otherwise, and for encoded bodies, it starts over: the next piece has the offset 0. It gives up after
-    BREAKS_WITHOUT_PROGRESS in a row that brought no byte beyond the furthest so far, MOST_RESUMPTIONS in all,
+    It goes on where it broke when the server says that it is still the same file: the same strong ETag again, else the
+    same Last-Modified, which a 206 may leave out (RFC 9110, 15.3.7) when it comes from the same place. Otherwise, for
+    encoded bodies, and when ranges and bytes disagree, it starts over: the next piece has the offset 0. It gives up
+    after BREAKS_WITHOUT_PROGRESS in a row that brought no byte beyond the furthest so far, MOST_RESUMPTIONS in all,
     MOST_RESTARTS, or at the deadline.
     """
 
@@ -51,6 +52,8 @@ class Download:
         self._at = self._furthest = 0
         self._misses = self._resumptions = self._restarts = 0
         self._total: int | None = None
+        self._end: int | None = None  # of the answer that is read now; never beyond _total
+        self._final_url = ""
         self._validators = ("", "")
         self._validator = ""
 
@@ -73,20 +76,27 @@ class Download:
                 return
             except Broken as error:
                 broken = error
-            self._resume(broken)
+            if self._at != self._total:
+                self._resume(broken)
+            if self._at == self._total:
+                return
 
     def _rest(self) -> Iterator[Piece]:
         for data in self._answer.pieces(self._at):
+            if self._end is not None and self._at + len(data) > self._end:
+                self._validator = ""  # whose bytes these are nobody knows: from the start again
+                raise Broken(f"more bytes than the range that was announced: {self._where()}", quick=True)
             piece = Piece(self._at, data)
             self._at += len(data)
             yield piece
-        if self._at < (self._total or 0):  # a 206 may give less than was asked for
-            raise Broken(f"the body ended after {self._at} of {self._total} bytes: {self._where()}", quick=True)
+        total = self._total or self._end or 0
+        if self._at < total:  # a 206 may give less than was asked for
+            raise Broken(f"the body ended after {self._at} of {total} bytes: {self._where()}", quick=True)
         if self._at == 0:
             raise Permanent(f"empty: no bytes from {self._answer.where()}")
 
     def _resume(self, broken: Transient) -> None:
-        """Opens the rest, or the whole again."""
+        """Opens the rest, or the whole again, or learns that there is no rest: then _at is _total."""
         while True:
             self._open.close()
             self._count(broken)
@@ -120,9 +130,13 @@ class Download:
             if self._continues(answer):
                 self._answer = answer
                 return
-            if answer.header("Content-Range") == f"bytes */{self._at}" and self._total is not None:
-                # All of the file is here and Content-Length was wrong: asking again would end here again.
-                raise Transient(f"the body ended after {self._at} of {self._total} bytes: {self._where()}")
+            if answer.status == 416 and answer.header("Content-Range") == f"bytes */{self._at}":
+                if self._total is not None:
+                    # All of the file is here and Content-Length was wrong: asking again would end here again.
+                    raise Transient(f"the body ended after {self._at} of {self._total} bytes: {self._where()}")
+                if not self._contradicts(answer):
+                    self._total = self._at  # it came whole: only the mark of its end was missing
+                    return
             if answer.status in RANGED:
                 self._open.close()
                 answer = self._ask()
@@ -147,7 +161,8 @@ class Download:
         if declared == 0:
             raise Permanent(f"empty: no bytes from {answer.where()}")
         self._answer, self._at = answer, 0
-        self._total = None if answer.encoding else declared
+        self._total = self._end = None if answer.encoding else declared
+        self._final_url = answer.url
         etag = answer.header("ETag")
         strong = etag if etag.startswith('"') else ""
         self._validators = (etag, answer.header("Last-Modified"))
@@ -156,16 +171,28 @@ class Download:
     def _continues(self, answer: Answer) -> bool:
         """Whether this is the rest of what has come so far, by all that the server says of it."""
         said = _CONTENT_RANGE.fullmatch(answer.header("Content-Range"))
-        if answer.status != 206 or said is None or answer.encoding or int(said[1]) != self._at:
+        if answer.status != 206 or said is None or answer.encoding or not self._is_same_file(answer):
             return False
-        if said[3] != "*" and self._total is not None and int(said[3]) != self._total:
+        start, end = int(said[1]), int(said[2]) + 1
+        total = self._total if said[3] == "*" else int(said[3])
+        if total != (self._total or total) or start != self._at or not start < end <= (total or end):
             return False
-        now = (answer.header("ETag"), answer.header("Last-Modified"))
-        if any(new and old and new != old for new, old in zip(now, self._validators, strict=True)):
+        if answer.declared not in (None, end - start):
             return False
-        if self._total is None and said[3] != "*":
-            self._total = int(said[3])
+        self._total, self._end = total, end
         return True
+
+    def _is_same_file(self, answer: Answer) -> bool:
+        if self._contradicts(answer):
+            return False
+        if self._validator == self._validators[0]:
+            return bool(answer.header("ETag"))
+        return bool(answer.header("Last-Modified")) or answer.url == self._final_url
+
+    def _contradicts(self, answer: Answer) -> bool:
+        """Whether it names another file than the first answer did."""
+        now = (answer.header("ETag"), answer.header("Last-Modified"))
+        return any(new and old and new != old for new, old in zip(now, self._validators, strict=True))
 
     def _where(self) -> str:
         return f"{host_of(self._url)} ({redact_url(self._url)})"

@@ -1,9 +1,12 @@
 """Publisher transcripts (F12): fetched beside the audio, checked, and taken instead of decoding."""
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from podinsight.domain.caption_check import objection
 from podinsight.domain.episode import Episode, PublisherTranscript
@@ -12,11 +15,17 @@ from podinsight.domain.identity import redact_url
 from podinsight.domain.publisher import Kind, accepted, to_part, usable, wanted
 from podinsight.domain.transcript import Part
 from podinsight.domain.work import Span
-from podinsight.errors import Abandoned, LeaseLost, Permanent, PodinsightError, Transient
+from podinsight.errors import Abandoned, Busy, LeaseLost, Permanent, PodinsightError, Transient
 from podinsight.ports import CaptionParser, Fetcher, ObjectStore
 
 _log = logging.getLogger(__name__)
 _KEPT = "the setting publisher_transcripts says to keep it only"
+PATIENCE_SECONDS: Final = 20.0  # an episode: what waiting and failing may cost before decoding is the better way
+RETRIES: Final = 3  # a transcript
+_NAP: Final = 0.5  # seconds between two beats
+_SHORTEST_WAIT: Final = 0.5
+# A file in hand costs ten times its size, and a core: a process with many slots has one in hand at a time.
+_JUDGING: Final = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,31 @@ class PublisherPorts:
     fetcher: Fetcher
     captions: CaptionParser
     use: bool = True
+    sleep: Callable[[float], None] = time.sleep
+
+
+@dataclass
+class _Patience:
+    """What an episode may still wait for its transcripts, in seconds, and what it did not wait for."""
+
+    sleep: Callable[[float], None]
+    beat: Callable[[], None]
+    left: float = PATIENCE_SECONDS
+    given_up: list[str] = field(default_factory=list)
+
+    def wait(self, error: Busy | Transient, retry: int) -> None:
+        """Waits as long as `error` asks for, beating; raises it when that is too long, or `retry` (from 0) too many."""
+        asked = error.seconds if isinstance(error, Busy) else error.retry_after
+        seconds = max(_SHORTEST_WAIT, 2.0**retry if asked is None else asked)
+        if retry >= RETRIES or seconds > self.left:
+            self.given_up.append(str(error))
+            raise error
+        self.left -= seconds
+        while seconds > 0:
+            self.beat()
+            self.sleep(min(seconds, _NAP))
+            seconds -= _NAP
+        self.beat()
 
 
 def collect(
@@ -35,7 +69,8 @@ def collect(
     """Fetches the episode's publisher transcripts, best first, until one is accepted (fetch.CollectTranscripts).
 
     Nothing that goes wrong with one is an error of the fetch: what did not come is logged, what came and does not pass
-    is kept aside with the reason.
+    is kept aside with the reason. What is away for a moment (a busy host, a 503) is waited for: PATIENCE_SECONDS an
+    episode, because it saves a device minutes.
 
     Args:
         seconds: length of the audio.
@@ -47,14 +82,16 @@ def collect(
     Raises:
         Abandoned, LeaseLost: from `beat`; what was written is deleted.
     """
+    patience = _Patience(ports.sleep, beat)
     received: list[PublisherTranscript] = []
     copies: list[tuple[str, str]] = []
     try:
         for link, kind in wanted(episode):
             beat()
-            data = _fetched(ports, episode, link, f"{prefix}transcript.{len(received)}")
+            data = _fetched(ports, episode, link, f"{prefix}transcript.{len(received)}", patience)
             if data is not None:
-                found = _judged(ports, episode, link, kind, data, seconds, len(received))
+                with _turn(beat):
+                    found = _judged(ports, episode, link, kind, data, seconds, len(received))
                 copies.append((f"{prefix}transcript.{len(received)}", found.key))
                 received.append(found)
             beat()
@@ -63,18 +100,30 @@ def collect(
     except (Abandoned, LeaseLost):
         ports.objects.delete([source for source, _fixed in copies])
         raise
+    if patience.given_up and not accepted(received):
+        why = "; ".join(dict.fromkeys(patience.given_up))
+        _log.warning("episode %s: it will be decoded instead: no publisher transcript came in time: %s", episode.id, why)
     return tuple(received), tuple(copies)
 
 
-def _fetched(ports: PublisherPorts, episode: Episode, link: TranscriptLink, key: str) -> bytes | None:
+@contextmanager
+def _turn(beat: Callable[[], None]) -> Iterator[None]:
+    while not _JUDGING.acquire(timeout=_NAP):
+        beat()
+    try:
+        yield
+    finally:
+        _JUDGING.release()
+
+
+def _fetched(
+    ports: PublisherPorts, episode: Episode, link: TranscriptLink, key: str, patience: _Patience
+) -> bytes | None:
     """The bytes of one, written to `key`; None when it did not come."""
     try:
-        document = ports.fetcher.transcript(link.url, episode.user_agent)
-        if document.body is None:
-            return None
-        with document.body as body:
-            data = body.read()
-        ports.objects.put(key, data)
+        data = _asked(ports.fetcher, link.url, episode.user_agent, patience)
+        if data is not None:
+            ports.objects.put(key, data)
         return data
     except (Abandoned, LeaseLost):
         raise
@@ -82,6 +131,23 @@ def _fetched(ports: PublisherPorts, episode: Episode, link: TranscriptLink, key:
         said = str(error) if isinstance(error, PodinsightError) else type(error).__name__
         _log.info("episode %s: no publisher transcript from %s: %s", episode.id, redact_url(link.url), said)
         return None
+
+
+def _asked(fetcher: Fetcher, url: str, user_agent: str | None, patience: _Patience) -> bytes | None:
+    """What the server sends; asked again while that is worth the wait."""
+    retry = 0
+    while True:
+        started = time.monotonic()
+        try:
+            document = fetcher.transcript(url, user_agent)
+            if document.body is None:
+                return None
+            with document.body as body:
+                return body.read()
+        except (Busy, Transient) as error:
+            patience.left -= time.monotonic() - started
+            patience.wait(error, retry)
+            retry += 1
 
 
 def _judged(
@@ -120,10 +186,12 @@ def publisher_part(
         return None
     started = time.monotonic()
     try:
-        cues = captions.parse(objects.get(found.key), "vtt").cues
+        data = objects.get(found.key)
+        with _JUDGING:
+            part = to_part(captions.parse(data, "vtt").cues, span, episode, found)
     except Transient:
         raise
     except PodinsightError as error:
         _log.warning("episode %s: its publisher transcript cannot be read any more: %s", episode.id, error)
         return None
-    return replace(to_part(cues, span, episode, found), wall_seconds=time.monotonic() - started)
+    return replace(part, wall_seconds=time.monotonic() - started)

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from podinsight.domain.redaction import unexpected
 from podinsight.domain.work import LONGEST_RETRY_AFTER, Lease, State, backoff
 from podinsight.errors import Abandoned, Busy, LeaseLost, Permanent, PodinsightError, Refused, Transient, Unavailable
 from podinsight.ports import ObjectStore, WorkRows
@@ -35,7 +36,8 @@ def settle(rows: WorkRows, lease: Lease, error: Exception, jitter: Callable[[], 
     Transient: delayed with back-off until the stage's attempts are used up; a fault of ours costs no attempt, however
     long the outage. Busy: delayed for as long as the gate says, and no attempt. Permanent: failed. Refused: refused.
     Abandoned: handed back. LeaseLost, or a database that is away: nothing can be written; the lease expires.
-    Anything else is a fault of ours and counts as Transient, so that it is seen and tried again.
+    Anything else is a fault of ours and counts as Transient, so that it is seen and tried again; the row says its first
+    line without secrets.
     """
     try:
         match error:
@@ -57,7 +59,7 @@ def settle(rows: WorkRows, lease: Lease, error: Exception, jitter: Callable[[], 
             rows.delay(lease, str(error), backoff(_OUTAGE, jitter()), attempted=False)
             return State.DELAYED
         attempt = lease.attempts + 1
-        reason = str(error) if isinstance(error, Transient) else f"{type(error).__name__}: {error}"
+        reason = str(error) if isinstance(error, Transient) else unexpected(error)
         if attempt >= STAGES[lease.stage].max_attempts:
             rows.end(lease, State.FAILED, f"{reason} (attempt {attempt} of {attempt})")
             return State.FAILED

@@ -39,6 +39,22 @@ def test_never_more_than_slots(rows: Rows) -> None:
     assert in_flight(rows.store, "fetch") == 4
 
 
+def test_what_was_decided_is_counted_again_before_it_is_taken(rows: Rows) -> None:
+    """On SQLite dispatch decides outside the write lock: what others took meanwhile is not taken twice over."""
+    rows.fetches(20)
+    work = rows.store.work
+    with rows.store.db.read() as conn:
+        decided = work._allowed(conn, "fetch", 10)
+    assert sum(share.units for share in decided) > 0
+    taken = len(work.dispatch("fetch", 10))
+    with rows.store.db.read() as conn:
+        still = sum(work._still_free(conn, "fetch", 10, decided).values())
+        limited = sum(work._still_free(conn, "fetch", 1000, decided).values())
+    assert taken == sum(share.units for share in decided)
+    assert still == 0
+    assert limited == sum(min(share.units, share.limit - share.units) for share in decided)
+
+
 def test_a_direct_claim_takes_a_slot(rows: Rows) -> None:
     waiting = rows.fetches(3)
     rows.worker()

@@ -17,6 +17,8 @@ from tests.support.rows import Rows, audio
 URL = "https://feeds.test/show.xml"
 NEW = "https://new.test/show.xml"
 DAY = 86_400.0
+LATEST = "https://cdn.test/latest.mp3"
+TOKENS = [f"{n}f3Kd92QxLm7Zt4Rb8Wc" for n in range(6)]
 
 
 def item(
@@ -36,13 +38,13 @@ def known(store: SqlStore) -> list[Episode]:
 
 # ------------------------------------------------------------------------------------------------- episodes
 def test_a_new_guid_on_a_known_enclosure_is_the_known_episode(store: SqlStore) -> None:
-    poll(store, item("g1", "http://cdn.test/1.mp3?token=a&utm_source=x"))
+    poll(store, item("g1", f"http://cdn.test/1.mp3?token={TOKENS[0]}&utm_source=x", published=DAY))
     (before,) = known(store)
-    assert poll(store, item("g2", "https://cdn.test/1.mp3?token=b", "Renamed")) == 0
-    assert poll(store, item("g3", "https://cdn.test:443/1.mp3?token=c")) == 0
+    assert poll(store, item("g2", f"https://cdn.test/1.mp3?token={TOKENS[1]}", published=DAY)) == 0
+    assert poll(store, item("g3", f"https://cdn.test:443/1.mp3?token={TOKENS[2]}", published=DAY)) == 0
     (after,) = known(store)
     assert (after.id, after.guid, after.folder) == (before.id, "g1", before.folder)
-    assert after.url == "https://cdn.test:443/1.mp3?token=c"
+    assert after.url == f"https://cdn.test:443/1.mp3?token={TOKENS[2]}"
     for guid in ("g1", "g2", "g3"):  # each name is remembered, wherever the enclosure goes
         assert poll(store, item(guid, f"https://moved.test/{guid}.mp3")) == 0
     assert [episode.url for episode in known(store)] == ["https://moved.test/g3.mp3"]
@@ -66,16 +68,16 @@ def test_a_known_guid_at_another_cdn_is_the_same_episode(store: SqlStore) -> Non
 
 def test_items_that_share_an_enclosure_stay_apart(store: SqlStore) -> None:
     """A feed whose items differ in nothing but what the fingerprint drops must not collapse."""
-    first = [item(f"g{n}", f"https://cdn.test/play.mp3?token={n}") for n in range(4)]
+    first = [item(f"g{n}", f"https://cdn.test/play.mp3?token={TOKENS[n]}") for n in range(4)]
     assert poll(store, *first) == 4
-    assert poll(store, *first[1:], item("g4", "https://cdn.test/play.mp3?token=4")) == 1
-    assert poll(store, item("g5", "https://cdn.test/play.mp3?token=5")) == 1  # alone, but of several like it
+    assert poll(store, *first[1:], item("g4", f"https://cdn.test/play.mp3?token={TOKENS[4]}")) == 1
+    assert poll(store, item("g5", f"https://cdn.test/play.mp3?token={TOKENS[5]}")) == 1  # alone, but of several like it
     assert len(known(store)) == 6
 
 
 def test_what_is_not_dropped_tells_episodes_apart(store: SqlStore) -> None:
     poll(store, item("g1", "https://cdn.test/play.mp3?id=1"))
-    for n, query in enumerate(("id=2", "src=2.mp3", "t=77", "key=3.mp3", "hash=ab", ""), 1):
+    for n, query in enumerate(("id=2", "src=2.mp3", "t=77", "key=3.mp3", "hash=ab", "token=ep2", ""), 1):
         assert poll(store, item(f"h{n}", f"https://cdn.test/play.mp3?{query}")) == 1, query
 
 
@@ -85,11 +87,19 @@ def test_an_episode_that_is_in_the_document_is_no_other_item(store: SqlStore) ->
     assert [episode.url for episode in known(store)] == ["https://cdn.test/1b.mp3", "https://cdn.test/1.mp3"]
 
 
+def test_a_new_name_beside_the_old_one_is_not_lost_when_it_says_something_else(store: SqlStore) -> None:
+    poll(store, item("g1", LATEST))
+    assert poll(store, item("g2", LATEST)) == 0
+    for added in (1, 0):
+        assert poll(store, item("g2", LATEST, "Two"), item("g1", LATEST)) == added
+    assert [episode.title for episode in known(store)] == ["One", "Two"]
+
+
 def test_a_new_name_beside_the_old_one_is_one_episode_until_they_part(store: SqlStore) -> None:
     poll(store, item("g1", "https://cdn.test/1.mp3"))
     assert poll(store, item("g2", "https://cdn.test/1.mp3")) == 0
-    assert poll(store, item("g2", "https://cdn.test/1.mp3", "Two"), item("g1", "https://cdn.test/1.mp3", "One")) == 0
-    assert [episode.title for episode in known(store)] == ["One"]
+    assert poll(store, item("g2", "https://cdn.test/1.mp3"), item("g1", "https://cdn.test/1.mp3")) == 0
+    assert len(known(store)) == 1
     assert poll(store, item("g2", "https://cdn.test/2.mp3"), item("g1", "https://cdn.test/1.mp3")) == 1
     assert poll(store, item("g2", "https://cdn.test/2c.mp3")) == 0
     assert [episode.url for episode in known(store)] == ["https://cdn.test/1.mp3", "https://cdn.test/2c.mp3"]
@@ -98,17 +108,29 @@ def test_a_new_name_beside_the_old_one_is_one_episode_until_they_part(store: Sql
 @pytest.mark.parametrize(
     ("again", "new"),
     [
-        (item("g2", "https://cdn.test/latest.mp3", "At six", 2 * DAY, 900), 1),
-        (item("g2", "https://cdn.test/latest.mp3", "At five", 2 * DAY, 800), 1),
-        (item("g2", "https://cdn.test/latest.mp3", "At five", 2 * DAY, 900), 0),
-        (item("g2", "https://cdn.test/latest.mp3", "At five, corrected", DAY, 900), 0),
-        (item("g2", "https://cdn.test/latest.mp3", "At six"), 0),
+        (item("g2", LATEST, "At five", DAY, 900), 0),
+        (item("g2", LATEST, "At five", DAY + 0.4), 0),
+        (item("g2", LATEST, "At five", length=900), 0),
+        (item("g2", LATEST, "At five", length=0), 0),
+        (item("g2", LATEST, "At six", 2 * DAY, 900), 1),
+        (item("g2", LATEST, "At six", DAY, 800), 1),  # a date without a time of day
+        (item("g2", LATEST, "At five", 2 * DAY, 800), 1),
+        (item("g2", LATEST, "At five", 2 * DAY, 900), 1),
+        (item("g2", LATEST, "At five", DAY + 3600), 1),
+        (item("g2", LATEST, "At five", DAY, 800), 1),
+        (item("g2", LATEST, "At five, corrected", DAY, 900), 1),
+        (item("g2", LATEST, "At six"), 1),
+        (item("g2", LATEST, "At six", length=800), 1),
     ],
 )
 def test_news_that_always_have_one_address_are_not_lost(store: SqlStore, again: FeedItem, new: int) -> None:
-    """Another date with another title or length is another episode; one of them alone was corrected."""
-    poll(store, item("g1", "https://cdn.test/latest.mp3", "At five", DAY, 900))
+    """A new GUID is a known episode when nothing else has changed; in doubt it is one of its own."""
+    poll(store, item("g1", LATEST, "At five", DAY, 900))
     assert poll(store, again) == new
+
+
+def test_news_without_dates_are_told_apart_by_what_they_do_say(store: SqlStore) -> None:
+    assert [poll(store, item(f"g{n}", LATEST, f"Day {n}", length=n)) for n in (1, 2, 3)] == [1, 1, 1]
 
 
 def test_feeds_share_no_episodes(store: SqlStore) -> None:
@@ -237,6 +259,28 @@ def test_one_feed_however_many_add_it_under_both_schemes(store: SqlStore, anothe
         found = list(threads.map(lambda pair: pair[0].catalogue.add_feed(pair[1]), zip(stores, urls, strict=True)))
     assert sorted(new for _feed, new in found) == [False, False, False, True]
     assert len(store.catalogue.feeds()) == 1
+
+
+@pytest.mark.parametrize("way", ["polls", "rows of manifests"])
+def test_feeds_of_one_title_get_slugs_of_their_own_at_the_same_time(
+    store: SqlStore, another: Callable[[], SqlStore], way: str
+) -> None:
+    """A poll that failed by it would make `podrun feeds add` forget the feed."""
+    stores, items = [another() for _ in range(3)], tuple(item(f"g{n}", f"https://cdn.test/{n}.mp3") for n in range(200))
+
+    def name(mine: SqlStore, feed: Feed, title: str) -> None:
+        if way == "polls":
+            mine.catalogue.record_poll(feed.id, Document(feed.url, BytesIO(b"x")), ParsedFeed(title, items=items), 0)
+        else:
+            mine.intake.add(feed.id, title, items)
+
+    with ThreadPoolExecutor(len(stores)) as threads:
+        for turn in range(3):
+            feeds = [store.catalogue.add_feed(f"https://f{n}.test/{turn}")[0] for n in range(len(stores))]
+            list(threads.map(name, stores, feeds, [f"show-{turn}"] * len(stores)))
+    slugs = [feed.slug or "" for feed in store.catalogue.feeds()]
+    assert len(set(slugs)) == len(slugs) == 9
+    assert [sum(slug.startswith(f"show-{turn}") for slug in slugs) for turn in range(3)] == [3, 3, 3]
 
 
 def test_a_poll_keeps_what_was_odd_and_the_podcast_guid(store: SqlStore) -> None:

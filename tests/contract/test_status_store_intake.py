@@ -1,5 +1,6 @@
 """ports.Intake on every database: walking, manifests' rows, and archives (F2, F15)."""
 
+from dataclasses import replace
 from io import BytesIO
 
 import pytest
@@ -83,11 +84,31 @@ def test_feeds_are_found_as_add_feed_finds_them(store: SqlStore) -> None:
         assert found.id == feed.id
 
 
+@pytest.mark.parametrize("steps", [(1, 2), (2,), (2, 1)])
+def test_rows_are_told_apart_by_their_guids_however_many_come_at_once(store: SqlStore, steps: tuple[int, ...]) -> None:
+    """F2: `--limit 1` and then all, or a border between batches, gives what all at once does."""
+    feed, _new = store.catalogue.add_feed(FEED)
+    rows = [FeedItem(guid, "News", "https://cdn.test/latest.mp3", published=5.0) for guid in ("one", "two")]
+    for count in steps:
+        store.intake.add(feed.id, "old", rows[:count])
+    assert [episode.guid for episode in store.intake.page(0, 10)] == ["one", "two"]
+
+
+def test_episodes_of_an_archive_are_told_apart_by_their_guids(store: SqlStore) -> None:
+    """F15: the archive that a poll finds later under a new GUID is known by its enclosure."""
+    feed = store.intake.archive_feed("old", FEED)
+    for guid in ("one", "two"):
+        news = FeedItem(guid, "News", "https://cdn.test/latest.mp3", published=5.0)
+        assert store.intake.adopt(feed.id, Holding(news, guid, AUDIO))[1] == ("fetch",)
+    store.intake.adopt(feed.id, Holding(item("three"), "three", AUDIO))
+    assert poll(store, feed.id, replace(item("three"), guid="three anew")) == 0
+
+
 def test_an_episode_is_found_by_a_guid_that_it_had_before(store: SqlStore) -> None:
     """F10: a GUID that was issued anew is another name of the same episode."""
     feed, _new = store.catalogue.add_feed(FEED)
     poll(store, feed.id, item("one"))
-    poll(store, feed.id, item("one again", "https://cdn.test/one.mp3"))
+    poll(store, feed.id, replace(item("one"), guid="one again"))
     found = store.intake.find(feed.id, ["one", "one again", "never"])
     assert {guid: episode.guid for guid, episode in found.items()} == {"one": "one", "one again": "one"}
 

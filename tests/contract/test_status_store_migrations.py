@@ -75,7 +75,7 @@ def test_what_an_older_podinsight_knew_is_known_by_its_enclosure(database_url: s
         command.upgrade(config, "0001")
         conn.execute(text("INSERT INTO feeds (id, url, slug, created_at) VALUES ('f', 'https://f.test/', 'f', 0)"))
         columns = "id, feed_id, guid, guid_key, folder, title, url, host, transcripts, created_at"
-        for n, url in enumerate(("https://a.test/1.mp3?token=x", "https://bad.test:port/")):
+        for n, url in enumerate(("https://a.test/1.mp3?token=4f3Kd92QxLm7Zt4Rb8Wc", "https://bad.test:port/")):
             row = f"'e{n}', 'f', 'g{n}', 'g{n}', 'g{n}', 't', '{url}', 'a.test', '[]', 0"
             conn.exec_driver_sql(f"INSERT INTO episodes ({columns}) VALUES ({row})")
     migrate(db)

@@ -50,7 +50,9 @@ def stand_ins(folder: Path, feed: str) -> dict[str, str]:
     (folder / "subscriptions.opml").write_text(
         f'<opml version="2.0"><body><outline text="News"><outline type="rss" xmlUrl="{feed}"/></outline></body></opml>'
     )
-    (folder / "archive").mkdir()
+    audio = folder / "archive" / "old-show" / "episode-1" / "audio" / "20vc-episode.mp3"
+    audio.parent.mkdir(parents=True)
+    audio.write_bytes(MP3)
     names = {name: str(folder / name) for name in ("subscriptions.opml", "backup.opml", "episodes.csv")}
     return names | {"s3://old-archive": (folder / "archive").as_uri()}
 

@@ -1,6 +1,7 @@
 """Dispatch and reconcile: what moves rows without a lease. Each question is answered by one small index."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, Table, and_, func, select, update
@@ -23,6 +24,16 @@ def _leased_to(table: Table, worker: str) -> ColumnElement[bool]:
     return and_(state_is(table, State.RUNNING), table.c.worker == worker)
 
 
+@dataclass(frozen=True)
+class _Share:
+    """Units to take from a lane; limit: of its host, 0 for none."""
+
+    lane_id: int
+    host: str
+    limit: int
+    units: int
+
+
 class Dispatching(Units):
     """The part of ports.WorkRows that fills and refills the window."""
 
@@ -40,16 +51,19 @@ class Dispatching(Units):
             with self._transition() as (conn, moves):
                 if not self._db.try_lock(conn, f"dispatch {lane}"):
                     return []
-                return self._take(conn, moves, table, self._allowed(conn, lane, slots))
-        # SQLite's only write lock is not held while it is decided what to take: this is what keeps other dispatches
-        # out meanwhile, and all else that may happen only makes room.
+                wanted = self._allowed(conn, lane, slots)
+                return self._take(conn, moves, table, {share.lane_id: share.units for share in wanted})
+        # SQLite's only write lock is not held while it is decided what to take, so the counts are looked at again under
+        # it. The turn keeps dispatches from deciding the same at once; it is a courtesy, and may be passed over.
         with self._db.dispatch_turn():
             with self._db.read() as conn:
-                shares = self._allowed(conn, lane, slots)
-            if not shares:
+                wanted = self._allowed(conn, lane, slots)
+            if not wanted:
                 return []
             with self._transition() as (conn, moves):
-                return [] if self._forbidden(conn, stage.name) else self._take(conn, moves, table, shares)
+                if self._forbidden(conn, stage.name):
+                    return []
+                return self._take(conn, moves, table, self._still_free(conn, lane, slots, wanted))
 
     def leased(self, worker: str) -> int:
         with self._db.read() as conn:
@@ -111,27 +125,46 @@ class Dispatching(Units):
         query = select(func.count()).where(table.c.stage == stage, state_is(table, State.DISPATCHED, State.RUNNING))
         return int(conn.execute(query).scalar_one())
 
-    def _allowed(self, conn: Connection, lane: str, slots: int) -> dict[int, int]:
-        """Lanes to take from, and how many units of each; empty when there is no slot or control forbids it."""
+    def _allowed(self, conn: Connection, lane: str, slots: int) -> list[_Share]:
+        """What to take; nothing when there is no slot or control forbids it."""
         stage = STAGE_OF_LANE[lane]
         if self._forbidden(conn, stage.name):
-            return {}
+            return []
         free = slots - self._count_in_flight(conn, table_of(lane), stage.name)
-        return self._shares(conn, lane, free, slots) if free > 0 else {}
+        return self._shares(conn, lane, free, slots) if free > 0 else []
 
-    def _shares(self, conn: Connection, lane: str, free: int, slots: int) -> dict[int, int]:
-        """Lanes to take from, and how many units of each."""
+    def _shares(self, conn: Connection, lane: str, free: int, slots: int) -> list[_Share]:
         rows, limits = self._open_lanes(conn, lane, slots)
-        in_flight = {
-            str(row.host): int(row.busy)
-            for row in conn.execute(
-                select(lanes.c.host, func.sum(lanes.c.n_dispatched + lanes.c.n_running).label("busy"))
-                .where(lanes.c.stage == lane, lanes.c.host.in_(sorted({row.host for row in rows})))
-                .group_by(lanes.c.host)
-            )
-        }
+        hosts_of = {int(row.id): str(row.host) for row in rows}
         views = [LaneView(row.id, row.priority, row.host, row.n_waiting, row.last_served) for row in rows]
-        return share_out(views, in_flight, limits, 0, free)
+        units = share_out(views, self._busy(conn, lane, hosts_of.values()), limits, 0, free)
+        return [
+            _Share(lane_id, hosts_of[lane_id], limits.get(hosts_of[lane_id], 0), count)
+            for lane_id, count in units.items()
+        ]
+
+    def _still_free(self, conn: Connection, lane: str, slots: int, wanted: Sequence[_Share]) -> dict[int, int]:
+        """Lane → units of what was wanted that still fit, by the counts as they are now."""
+        free = slots - self._count_in_flight(conn, table_of(lane), STAGE_OF_LANE[lane].name)
+        busy = self._busy(conn, lane, [share.host for share in wanted])
+        found: dict[int, int] = {}
+        for share in wanted:
+            room = share.limit - busy.get(share.host, 0) if share.limit else share.units
+            units = max(0, min(share.units, room, free))
+            busy[share.host] = busy.get(share.host, 0) + units
+            free -= units
+            if units:
+                found[share.lane_id] = units
+        return found
+
+    def _busy(self, conn: Connection, lane: str, names: Iterable[str]) -> dict[str, int]:
+        """Host → units dispatched or running, over all priorities."""
+        query = (
+            select(lanes.c.host, func.sum(lanes.c.n_dispatched + lanes.c.n_running).label("busy"))
+            .where(lanes.c.stage == lane, lanes.c.host.in_(sorted(set(names))))
+            .group_by(lanes.c.host)
+        )
+        return {str(row.host): int(row.busy) for row in conn.execute(query)}
 
     def _open_lanes(self, conn: Connection, lane: str, slots: int) -> tuple[list[Row[Any]], dict[str, int]]:
         """The first waiting lanes whose hosts do not cool down, with the limits of these hosts now.

@@ -5,8 +5,10 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -137,6 +139,117 @@ def test_a_206_with_another_start_is_not_believed(fetcher: RequestsFetcher) -> N
         first = Reply(data[:60_000], declared=100_000, headers=tags)
         url = web.answer("/a", first, wrong, Reply(data, headers=tags))
         assert fetch(fetcher, url) == Got(100_000, hashlib.sha256(data).hexdigest(), 2)
+
+
+class Rest(NamedTuple):
+    """What a server answers to Range: `said` are its headers."""
+
+    body: bytes
+    said: dict[str, str]
+    chunked: bool = False
+
+
+OLD = bytes(range(250)) * 400
+OTHER = bytes(reversed(OLD))
+TAG, DATE = {"ETag": '"v"'}, {"Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"}
+RANGE = {"Content-Range": "bytes 60000-99999/100000"}
+
+
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize(
+    ("first", "rest"),
+    [
+        (TAG, Rest(OTHER[60_000:], RANGE)),  # RFC 9110, 15.3.7: a 206 has the ETag that the 200 would have
+        ({**TAG, **DATE}, Rest(OTHER[60_000:], {**RANGE, **DATE})),
+        (DATE, Rest(OTHER[60_000:], {**RANGE, "Last-Modified": "Tue, 02 Jan 2024 00:00:00 GMT"})),
+        (TAG, Rest(OTHER, {**RANGE, **TAG})),  # the whole, whatever it says
+        (TAG, Rest(OTHER[60_000:90_000], {**RANGE, **TAG})),
+        (TAG, Rest(OTHER[60_000:] + b"more", {**RANGE, **TAG}, chunked=True)),
+        (TAG, Rest(OTHER[60_000:], {**TAG, "Content-Range": "bytes 60000-70000/100000"}, chunked=True)),
+        (TAG, Rest(OTHER[60_000:], {**TAG, "Content-Range": "bytes 60000-59999/*"}, chunked=True)),
+        (TAG, Rest(OTHER[60_000:], {**TAG, "Content-Range": "bytes 60000-100000/*"}, chunked=True)),
+        (TAG, Rest(OTHER[60_000:], {**TAG, "Content-Range": "bytes 60000-100000/100000"}, chunked=True)),
+        (TAG, Rest(OTHER[60_000:], {**TAG, "Content-Range": f"bytes 60000-{'9' * 5000}/*"}, chunked=True)),
+    ],
+)
+def test_a_206_that_may_be_of_another_file_starts_over(
+    fetcher: RequestsFetcher, first: dict[str, str], rest: Rest
+) -> None:
+    with WebServer() as web:
+        broken = Reply(OLD[:60_000], declared=len(OLD), headers=first)
+        doubtful = Reply(rest.body, 206, headers=rest.said, chunked=rest.chunked)
+        url = web.answer("/a", broken, doubtful, Reply(OLD, headers=first))
+        assert fetch(fetcher, url) == Got(len(OLD), hashlib.sha256(OLD).hexdigest(), 2)
+        assert [request.headers.get("range") for request in web.requests("/a")] == [None, "bytes=60000-", None]
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_206_that_runs_past_its_end_every_time_is_given_up(fetcher: RequestsFetcher) -> None:
+    with WebServer() as web:
+        broken = Reply(OLD[:60_000], declared=len(OLD), headers=TAG)
+        endless = Reply(OTHER, 206, headers={**TAG, **RANGE}, chunked=True)
+        url = web.answer("/a", *[broken, endless] * 10)
+        with pytest.raises(Transient, match=r"more bytes than|started over 3 times"):
+            fetch(fetcher, url)
+        assert web.hits("/a") <= 10
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_without_an_etag_and_a_date_the_place_must_be_the_same(fetcher: RequestsFetcher) -> None:
+    """RFC 9110, 15.3.7: a 206 to If-Range need not repeat Last-Modified. Another edge may have another ad."""
+    with WebServer() as web:
+        broken = Reply(OLD[:60_000], declared=len(OLD), headers=DATE)
+        rest = Reply(OLD[60_000:], 206, headers=RANGE)
+        assert fetch(fetcher, web.answer("/same", broken, rest)) == Got(len(OLD), hashlib.sha256(OLD).hexdigest(), 1)
+        one, two = web.answer("/one", broken, Reply(OLD, headers=DATE)), web.answer("/two", rest)
+        to = [Reply(b"", 302, headers={"Location": place}) for place in (one, two, one)]
+        assert fetch(fetcher, web.answer("/a", *to)) == Got(len(OLD), hashlib.sha256(OLD).hexdigest(), 2)
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_whole_body_without_its_last_chunk_is_whole() -> None:
+    """The server says 416 to the rest: there is none. What it has by then is never fetched again."""
+    with chunked_without_end(OLD, {"Content-Range": f"bytes */{len(OLD)}"}) as (url, ranges):
+        assert fetch(RequestsFetcher(POLICY, OpenDoor()), url) == Got(len(OLD), hashlib.sha256(OLD).hexdigest(), 1)
+        assert ranges == [None, f"bytes={len(OLD)}-"]
+
+
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize("said", [{"ETag": '"other"', "Content-Range": f"bytes */{len(OLD)}"}, {}])
+def test_a_416_of_another_file_is_no_end(said: dict[str, str]) -> None:
+    with chunked_without_end(OLD, said) as (url, ranges), pytest.raises(Transient, match="given up"):
+        fetch(RequestsFetcher(POLICY, OpenDoor()), url)
+    assert len(ranges) > 2
+
+
+@contextmanager
+def chunked_without_end(body: bytes, said: dict[str, str]) -> Iterator[tuple[str, list[str | None]]]:
+    """A body that comes whole, without the last chunk; `said` are the headers of the 416. URL and ranges asked for."""
+    ranges: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            ranges.append(self.headers.get("Range"))
+            headers = {"ETag": '"v"', "Transfer-Encoding": "chunked"}
+            self.send_response(200 if ranges[-1] is None else 416)
+            for name, value in (headers if ranges[-1] is None else {"Content-Length": "0", **said}).items():
+                self.send_header(name, value)
+            self.end_headers()
+            if ranges[-1] is None:
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(body), body))
+                self.close_connection = True
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/a", ranges
+        finally:
+            server.shutdown()
 
 
 def test_an_encoded_body_starts_over(fetcher: RequestsFetcher) -> None:

@@ -43,6 +43,11 @@ def test_a_holder_that_does_not_let_go_is_waited_for_a_while_and_no_longer(tmp_p
     with turns.turn():
         waited = time.monotonic() - began
     assert PATIENCE <= waited < 4 * PATIENCE
+    began = time.monotonic()
+    for _ in range(5):
+        with turns.turn():
+            pass
+    assert time.monotonic() - began < PATIENCE, "a frozen holder costs its wait once"
     os.close(handle)
     with turns.turn():
         pass

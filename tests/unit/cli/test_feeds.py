@@ -248,6 +248,20 @@ def test_export_without_credentials(desk: Desk, listed: str) -> None:
     assert desk.run("feeds", "export", "--format", "yaml").stdout.startswith("feeds:\n- url: https://a.example/feed\n")
 
 
+@pytest.mark.parametrize("form", ["opml", "yaml"])
+def test_feeds_of_nothing_but_an_archive_are_in_no_list(desk: Desk, listed: str, tmp_path: Path, form: str) -> None:
+    """They have no address that could be imported (F15)."""
+    desk.run("feeds", "import", listed)
+    desk.store.intake.archive_feed("old-show", None)
+    target = tmp_path / f"out.{form}"
+    result = desk.run("feeds", "export", "--with-credentials", str(target))
+    assert "old-show: left out, known from an archive alone" in result.stderr
+    assert result.stdout == f"3 feeds in {target}\n"
+    assert desk.json("feeds", "import", str(target))["known"] == 3
+    assert {row["slug"]: row["url"] for row in desk.json("feeds", "list")["feeds"]}["old-show"] == "(from an archive)"
+    assert "(from an archive)" in desk.run("feeds", "list").stdout
+
+
 # --------------------------------------------------------------------------------------------------------- set
 
 

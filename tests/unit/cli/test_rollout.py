@@ -240,6 +240,16 @@ def test_adopt_leaves_what_lies_in_our_own_store_where_it_is(desk: Desk, archive
     assert desk.run("adopt", (objects / "raw").as_uri()).stdout.startswith("20vc: 0 adopted")
 
 
+@pytest.mark.parametrize("words", [(), ("--dry-run",)])
+def test_adopt_says_where_nothing_was_found(desk: Desk, tmp_path: Path, words: tuple[str, ...]) -> None:
+    places = [tmp_path / "one", tmp_path / "two"]
+    for place in places:
+        place.mkdir()
+    result = desk.run("adopt", *(place.as_uri() for place in places), *words)
+    assert result.exit_code == 1
+    assert all(place.as_uri() in result.stderr for place in places)
+
+
 def test_adopt_gives_a_folder_to_its_feed(desk: Desk, archive: Path) -> None:
     url = desk.serve_feed("/a", "Twenty Minutes", 2)
     desk.run("adopt", archive.as_uri())

@@ -14,7 +14,6 @@ from podinsight.domain.identity import (
     direct_guid,
     episode_id,
     feed_id,
-    fingerprint,
     host_of,
     normalise_guid,
     normalise_url,
@@ -297,67 +296,3 @@ def test_a_host_that_dns_could_not_hold_is_no_host() -> None:
         with pytest.raises(InvalidUrl, match="253"):
             read(f"http://{longest}b/a.mp3")
     assert redact_url(f"http://{longest}b/a.mp3") == "(an unreadable URL)"
-
-
-# ------------------------------------------------------------------------------------------ enclosures (F10)
-PLAIN = "cdn.example.com/a/1.mp3"
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://cdn.example.com/a/1.mp3",
-        "HTTPS://CDN.example.com:443/a/1.mp3#t=10",
-        "https://me:pa55@cdn.example.com:8443/a/1.mp3",
-        "https://cdn.example.com/a/1.mp3?token=abc",
-        "https://cdn.example.com/a/1.mp3?Expires=1&Signature=b&Key-Pair-Id=c&Policy=d",
-        "https://cdn.example.com/a/1.mp3?X-Amz-Date=1&X-Amz-Signature=2&x-amz-security-token=3",
-        "https://cdn.example.com/a/1.mp3?AWSAccessKeyId=1&Expires=2&Signature=3",
-        "https://cdn.example.com/a/1.mp3?X-Goog-Signature=1",
-        "https://cdn.example.com/a/1.mp3?sv=2022&sr=b&st=1&se=2&sp=r&sig=x",
-        "https://cdn.example.com/a/1.mp3?hdnts=exp=1~acl=/*~hmac=2",
-        "https://cdn.example.com/a/1.mp3?utm_source=rss;utm_medium=feed&fbclid=1",
-        "https://cdn.example.com/a/1.mp3?dest-id=12345&updated=1700000000&&",
-        "https://cdn.example.com/a/token=exp=1~hmac=2/1.mp3",
-    ],
-)
-def test_urls_of_one_enclosure_have_one_fingerprint(url: str) -> None:
-    assert fingerprint(url) == PLAIN
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        *("id=1", "episode=1", "e=1", "file=1.mp3", "key=1.mp3", "hash=ab", "code=7", "t=1", "ts=1", "src=1.mp3"),
-        *("source=1.mp3", "ref=1", "author=ann", "se=2", "sv=1", "sid=4", "1"),
-    ],
-)
-def test_what_may_tell_two_episodes_apart_counts(query: str) -> None:
-    assert fingerprint(f"https://cdn.example.com/a/1.mp3?{query}&token=x") == f"{PLAIN}?{query}"
-
-
-def test_the_order_of_parameters_does_not_count_and_the_case_of_a_path_does() -> None:
-    assert fingerprint("https://a.test/x?b=2&a=1") == fingerprint("http://a.test/x?a=1&token=9&b=2")
-    assert fingerprint("https://a.test/X") != fingerprint("https://a.test/x")
-
-
-def test_a_long_fingerprint_fits_an_index_and_still_tells_apart() -> None:
-    one, two = (fingerprint(f"https://a.test/{'x' * 5000}{end}") for end in "ab")
-    assert one != two
-    assert len(one) == len(two) == 565
-
-
-@given(URLS)
-def test_a_fingerprint_is_that_of_the_normalised_url(url: str) -> None:
-    try:
-        normal = normalise_url(url)
-    except InvalidUrl:
-        assume(False)
-    assert fingerprint(url) == fingerprint(normal)
-    assert "pa55" not in fingerprint(url)
-    assert fingerprint(url).startswith(host_of(url))
-
-
-def test_what_is_no_url_has_no_fingerprint() -> None:
-    with pytest.raises(InvalidUrl):
-        fingerprint("ftp://a.test/1.mp3")

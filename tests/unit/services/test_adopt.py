@@ -215,3 +215,18 @@ def test_what_meta_json_says_of_the_audio_is_believed_where_it_lies(store: SqlSt
     house.adopt()
     (episode,) = house.episodes()
     assert (episode.audio_sha256, episode.audio_seconds, episode.audio_mime) == (SHA256, 77.0, "audio/mpeg")
+
+
+def test_episodes_of_one_address_stay_apart(house: House) -> None:
+    """News are always the latest.mp3: the GUID tells them apart, and each has its own audio, title and date."""
+    news = {f"g-{day}": tone("mp3", day / 5) for day in (1, 2)}
+    for day, (guid, audio) in enumerate(news.items(), 1):
+        said = {"url": "https://news.test/latest.mp3", "title": f"Day {day}", "published": f"2024-01-0{day}T06:00:00Z"}
+        house.put(guid, guid, audio, **said)
+    assert [event.kind for event in house.adopt()] == ["adopted", "adopted"]
+    found = [(each.guid, each.title, each.published, each.audio_sha256) for each in house.episodes()]
+    first = 1704088800.0
+    assert found == [
+        (guid, f"Day {n + 1}", first + n * 86_400, hashlib.sha256(audio).hexdigest())
+        for n, (guid, audio) in enumerate(news.items())
+    ]

@@ -1,6 +1,8 @@
 """F12: publisher transcripts beside the audio, and in the place of the device."""
 
 import json
+import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -17,6 +19,7 @@ from podinsight.adapters.obstore_objects import S3Options, open_objects
 from podinsight.domain.episode import Episode
 from podinsight.domain.feed import Document, FeedItem, ParsedFeed, TranscriptLink
 from podinsight.domain.hosts import HostLimits
+from podinsight.domain.publisher import Captions, Kind
 from podinsight.domain.work import State
 from podinsight.errors import Abandoned, Busy, LeaseLost, NotThere, Permanent, Transient, Unavailable
 from podinsight.ports import Body, CaptionParser, Fetcher, MediaProbe, ObjectStore, Piece, Probe
@@ -58,14 +61,17 @@ SRT, VTT, JSON, HTML = (link.url for link in LINKS)
 
 @dataclass
 class Web:
-    """ports.Fetcher and MediaProbe of one audio and of what each transcript URL answers, or raises."""
+    """ports.Fetcher and MediaProbe of one audio and of each transcript URL's answer or error, or of several in turn."""
 
-    answers: dict[str, bytes | Exception] = field(default_factory=dict)
+    answers: dict[str, bytes | Exception | list[bytes | Exception]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    slept: list[float] = field(default_factory=list)
 
     def transcript(self, url: str, user_agent: str | None = None) -> Document:
         self.asked.append(url)
         answer = self.answers.get(url, NotThere("404", 404))
+        if isinstance(answer, list):
+            answer = answer.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return Document(url, BytesIO(answer))
@@ -96,7 +102,7 @@ class House:
         return self.store.work.states(stage, [self.episode_id])[self.episode_id][0]
 
     def publisher_ports(self, use: bool = True) -> PublisherPorts:
-        return PublisherPorts(self.objects, cast(Fetcher, self.web), CaptionFiles(), use)
+        return PublisherPorts(self.objects, cast(Fetcher, self.web), CaptionFiles(), use, self.web.slept.append)
 
     def enqueue(self, **params: object) -> None:
         self.store.work.enqueue_fetch([self.episode_id], 5, {"model": "tiny.en", **params})
@@ -185,7 +191,7 @@ def test_what_does_not_pass_is_kept_aside_and_speech_is_decoded(house: House) ->
     house.web.answers = {JSON: b"<html>", VTT: SHORT, SRT: Transient("503")}
     house.enqueue()
     house.fetch()
-    assert house.web.asked == [JSON, VTT, SRT], "HTML gives no times: it is not asked for"
+    assert house.web.asked == [JSON, VTT, *[SRT] * 4], "HTML gives no times: it is not asked for"
     assert house.take() is None
     assert house.state() is State.WAITING
     house.decode()
@@ -213,6 +219,144 @@ def test_no_failure_of_a_transcript_fails_the_audio(house: House, error: Excepti
     (found,) = house.episode.publisher
     assert found.accepted
     assert found.key.endswith("/0.json"), "named for what it turned out to be"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Busy("all places taken", 2.0),
+        Busy("the gate recovers", 1.5),
+        Transient("503", retry_after=5.0),
+        Transient("reset"),
+        Busy("now", 0.0),
+    ],
+)
+def test_one_that_is_kept_from_us_for_a_moment_is_waited_for(house: House, error: Busy | Transient) -> None:
+    house.web.answers = {JSON: [error, error, GOOD]}
+    beats: list[int] = []
+    (found,), _copies = collect(
+        house.publisher_ports(), house.episode, SECONDS, "raw/a/t-", lambda: beats.append(len(house.web.slept))
+    )
+    assert found.accepted
+    assert house.web.asked == [JSON] * 3
+    asked = error.seconds if isinstance(error, Busy) else error.retry_after or 0.0
+    assert sum(house.web.slept) >= max(2 * asked, 0.5)
+    assert max(house.web.slept) <= 1.0
+    assert set(range(len(house.web.slept) + 1)) <= set(beats), "a beat before each sleep and after the last"
+
+
+def test_a_process_that_stops_does_not_wait_any_longer(house: House) -> None:
+    house.web.answers = {JSON: Busy("cooling", 15.0)}
+
+    def beat() -> None:
+        if len(house.web.slept) == 2:
+            raise Abandoned("stop")
+
+    with pytest.raises(Abandoned):
+        collect(house.publisher_ports(), house.episode, SECONDS, "raw/a/t-", beat)
+    assert house.web.asked == [JSON]
+
+
+def test_what_is_away_for_longer_is_given_up_and_the_log_says_what_that_means(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    house.web.answers = {JSON: Busy("h.test is cooling", 60.0), VTT: Transient("503", retry_after=300.0), SRT: GOOD}
+    assert collect(house.publisher_ports(), house.episode, SECONDS, "raw/a/t-", lambda: None)[0][-1].accepted
+    assert house.web.asked == [JSON, VTT, SRT]
+    assert house.web.slept == []
+    assert not [each for each in caplog.records if each.levelno >= logging.WARNING], "nothing is lost: one was found"
+
+    house.web.answers |= {SRT: NotThere("404", 404)}
+    collect(house.publisher_ports(), house.episode, SECONDS, "raw/a/t-", lambda: None)
+    (warning,) = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
+    assert house.episode_id in warning
+    assert "decoded instead" in warning
+    assert "h.test is cooling" in warning
+    assert "secret" not in caplog.text
+
+
+def test_what_is_not_there_is_asked_for_once_and_is_no_warning(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.web.answers = {JSON: Permanent("too large"), VTT: ZeroDivisionError("ours")}
+    assert collect(house.publisher_ports(), house.episode, SECONDS, "raw/a/t-", lambda: None) == ((), ())
+    assert house.web.asked == [JSON, VTT, SRT]
+    assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
+
+
+def test_all_waits_of_an_episode_together_are_short(house: House) -> None:
+    busy = Busy("busy", 3.9)
+    house.web.answers = {JSON: busy, VTT: busy, SRT: busy}
+    collect(house.publisher_ports(), house.episode, SECONDS, "raw/a/t-", lambda: None)
+    assert house.web.asked == [*[JSON] * 4, *[VTT] * 3, SRT], "three times again, and no more when 20 s are used up"
+    assert sum(house.web.slept) <= 20.0
+
+
+class OneByOne:
+    """A parser that notices when a second file is parsed while the first is in its hands."""
+
+    def __init__(self) -> None:
+        self.inside, self.most, self.calls = 0, 0, 0
+
+    def parse(self, data: bytes, promised: Kind) -> Captions:
+        self.inside += 1
+        self.calls += 1
+        self.most = max(self.most, self.inside)
+        threading.Event().wait(0.05)
+        self.inside -= 1
+        return CaptionFiles().parse(data, promised)
+
+
+def test_files_are_judged_one_at_a_time_and_who_waits_beats(house: House) -> None:
+    house.web.answers = {JSON: GOOD}
+    parser = OneByOne()
+    ports = replace(house.publisher_ports(), captions=parser)
+    episode, beats = house.episode, [0] * 4
+
+    def work(n: int) -> None:
+        def beat() -> None:
+            beats[n] += 1
+
+        collect(ports, episode, SECONDS, f"raw/a/{n}-", beat)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (parser.most, parser.calls) == (1, 4)
+
+
+def test_a_stopping_process_does_not_wait_for_its_turn_to_judge(house: House) -> None:
+    house.web.answers = {JSON: GOOD}
+    ended = threading.Event()
+
+    class Slow:
+        def parse(self, data: bytes, promised: Kind) -> Captions:
+            entered.set()
+            assert ended.wait(10)
+            return CaptionFiles().parse(data, promised)
+
+    entered = threading.Event()
+    slow = replace(house.publisher_ports(), captions=Slow())
+    episode = house.episode
+    first = threading.Thread(target=collect, args=(slow, episode, SECONDS, "raw/a/1-", lambda: None))
+    first.start()
+    try:
+        assert entered.wait(10)
+        beats = iter([None, Abandoned("stop")])
+
+        def beat() -> None:
+            if (said := next(beats)) is not None:
+                raise said
+
+        with pytest.raises(Abandoned):
+            collect(house.publisher_ports(), episode, SECONDS, "raw/a/2-", beat)
+        assert first.is_alive()
+    finally:
+        ended.set()
+        first.join()
 
 
 def test_one_that_cannot_be_judged_is_kept_aside(house: House) -> None:

@@ -67,6 +67,14 @@ def test_each_error_has_its_transition(
     assert state_of(memory, lease) == (state, reason)
 
 
+def test_of_an_unexpected_error_the_row_says_the_first_line_and_no_secret(memory: SqlStore, lease: Lease) -> None:
+    error = RuntimeError(
+        "no answer from https://u:s3cret@h.test/?token=s3cret\n[SQL: UPDATE …]\n[parameters: ('https://h/?key=s3cret',)]"
+    )
+    assert settle(memory.work, lease, error) is State.DELAYED
+    assert state_of(memory, lease) == (State.DELAYED, "RuntimeError: no answer from https://h.test/?token=***")
+
+
 def test_a_third_failure_is_the_last_and_retry_after_is_obeyed(
     memory: SqlStore, lease: Lease, clock: ManualClock
 ) -> None:
