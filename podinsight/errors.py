@@ -38,6 +38,10 @@ class Busy(PodinsightError):
         self.seconds = seconds
 
 
+class GateAway(Busy):
+    """The host gate itself does not answer, so nothing may be requested anywhere. Rows are delayed as by `Busy`."""
+
+
 class Refused(PodinsightError):
     """Policy says no (private address, paused, draining …): nothing was done."""
 

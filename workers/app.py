@@ -23,7 +23,19 @@ Result = TypeVar("Result")
 TaskName = Literal["fetch_episode", "transcribe_episode", "poll_feeds", "dispatch", "reconcile", "clean"]
 
 settings = settings_module.load()
-app = Celery("podinsight", include=["workers.fetch", "workers.gpu", "workers.light", "workers.lifecycle"])
+
+
+class _App(Celery):  # type: ignore[misc]
+    """The sender's side of task events shows no more than the worker's (workers.shown)."""
+
+    def send_task(self, name: str, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        from workers.shown import representation  # a worker's module: not what every import of the app costs
+
+        options |= {"argsrepr": representation(args or ()), "kwargsrepr": representation(kwargs or {})}
+        return super().send_task(name, args, kwargs, **options)
+
+
+app = _App("podinsight", include=["workers.fetch", "workers.gpu", "workers.light", "workers.lifecycle"])
 app.config_from_object(celery_settings(settings) | {"beat_schedule": beat_schedule(settings)})
 
 
@@ -61,6 +73,7 @@ def task(name: TaskName) -> Callable[[Callable[..., Result]], Any]:
             log.info("%s: %s (%.2f s)", name, said, time.monotonic() - started)
 
         limit = TASKS[name].time_limit
-        return app.task(name=name, bind=True, throws=(PodinsightError,), time_limit=limit)(run)
+        request = "workers.shown:ShownRequest"
+        return app.task(name=name, bind=True, throws=(PodinsightError,), time_limit=limit, Request=request)(run)
 
     return register

@@ -10,17 +10,21 @@ with doorkeeper.permit(hostname) as permit:
 """
 
 import logging
+import math
 import random
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from podinsight.adapters.gate_debts import Debt, GateDebts
 from podinsight.adapters.host_notes import NoteBook
 from podinsight.adapters.lease_keeper import HeldLease, LeaseKeeper, elapsed
-from podinsight.domain.hosts import GateAnswer, GateState, HostNote, HostRule
-from podinsight.errors import Abandoned, Busy, PodinsightError, Transient, Unavailable
+from podinsight.domain.hosts import GateAnswer, HostNote, HostRule
+from podinsight.domain.work import LONGEST_RETRY_AFTER
+from podinsight.errors import Abandoned, Busy, GateAway, PodinsightError, Transient, Unavailable
 from podinsight.ports import HostGate
 
 log = logging.getLogger(__name__)
@@ -29,6 +33,8 @@ Rules = Callable[[str], tuple[str, HostRule]]
 THROTTLED = frozenset({429, 503})
 LEAST_NAP, LONGEST_NAP = 0.02, 0.25  # seconds between two questions; also how soon it is noticed that we are to stop
 REPEAT_SECONDS = 60.0
+LEAST_COOLING = 3.0  # seconds, as the gate has it
+MOST_COOLING_HOSTS = 1000
 
 
 class Doorkeeper:
@@ -57,14 +63,16 @@ class Doorkeeper:
         self._stopping = stopping
         self._clock = clock
         self._keeper = LeaseKeeper(gate, renew_seconds, clock)
+        self._debts = GateDebts(gate, clock)
         self._notes = NoteBook(note)
+        self._cooling: dict[str, float] = {}
         self._said: dict[str, tuple[int, float]] = {}
 
     def permit(self, host: str) -> "Permit":
         """A place at `host` (a hostname) for one request, taken on entering the `with` and given back on leaving.
 
-        Entering raises `Busy` when there is none in time or the gate does not answer, `Abandoned` when this process is
-        asked to stop.
+        Entering raises `Busy` when there is none in time, `GateAway` when the gate does not answer, `Abandoned` when
+        this process is asked to stop.
         """
         return Permit(self, host)
 
@@ -78,7 +86,7 @@ class Doorkeeper:
         while True:
             if self._stopping():
                 raise Abandoned(f"asked to stop while waiting for a place at {host}")
-            key, rule = self._rules(host)
+            key, rule = self._rule(host)
             began = self._clock()
             answer = self._ask(key, lease, rule)
             if answer.granted_at is not None:
@@ -90,11 +98,19 @@ class Doorkeeper:
                 raise _busy(key, rule, answer)
             self._nap(min(left, answer.wait * random.uniform(1.0, 1.3)))  # noqa: S311
 
+    def _rule(self, host: str) -> tuple[str, HostRule]:
+        """With the cool-down that the gate has not been told, and perhaps the database neither."""
+        key, rule = self._rules(host)
+        until = self._cooling.get(key, 0.0)
+        return key, replace(rule, cooling_until=until) if until > (rule.cooling_until or 0.0) else rule
+
     def _ask(self, key: str, lease: str, rule: HostRule) -> GateAnswer:
         try:
             return self._gate.acquire(key, lease, rule)
         except Unavailable as error:
-            raise Busy(f"nothing is requested from {key}: {error}", random.uniform(2.0, 5.0)) from error  # noqa: S311
+            self._debts.owe(Debt(key, lease, rule))  # what timed out may have been granted
+            seconds = random.uniform(2.0, 5.0)  # noqa: S311
+            raise GateAway(f"nothing is requested from {key}: {error}", seconds) from error
 
     def _nap(self, seconds: float) -> None:
         until = self._clock() + max(LEAST_NAP, seconds)
@@ -103,19 +119,33 @@ class Doorkeeper:
 
     def _leave(self, held: HeldLease, seen: HostNote, throttled: float | None) -> None:
         self._keeper.drop(held)
-        state: GateState | None = None
+        limit_now, cooling_until = None, None
         try:
             state = self._gate.release(held.host, held.id, held.rule, held.granted_at, throttled)
         except PodinsightError as error:
-            log.debug("a place at %s is left to expire: %s", held.host, error)
-        limit_now, cooling_until = None, None
-        if state is not None:
+            log.debug("a place at %s cannot be given back yet: %s", held.host, error)
+            cooling_until = self._owe(held, throttled)
+        else:
             limit_now = self._news(held.host, state.limit if state.limit < held.rule.limit else 0)
             cooling_until = state.cooling_until if throttled is not None else None
         self._notes.add(
             HostNote(held.host, seen.requests, seen.throttled, seen.failed, seen.received, limit_now, cooling_until),
             at_once=throttled is not None,
         )
+
+    def _owe(self, held: HeldLease, throttled: float | None) -> float | None:
+        """The gate could not be told. Returns until when (epoch seconds) the host is left alone, if it asked for it."""
+        if throttled is None:
+            self._debts.owe(Debt(held.host, held.id, held.rule, held.granted_at))
+            return None
+        asked = 0.0 if math.isnan(throttled) else throttled
+        seconds = min(max(asked, LEAST_COOLING), LONGEST_RETRY_AFTER)
+        now = time.time()
+        if len(self._cooling) >= MOST_COOLING_HOSTS:
+            self._cooling = {host: until for host, until in self._cooling.copy().items() if until > now}
+        self._cooling[held.host] = until = max(self._cooling.get(held.host, 0.0), now + seconds)
+        self._debts.owe(Debt(held.host, held.id, held.rule, held.granted_at, self._clock() + seconds))
+        return until
 
     def _news(self, key: str, limit_now: int) -> int | None:
         """What to note of the limit: said when it is another, and now and then, since other processes note it too."""

@@ -22,6 +22,7 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from urllib3.util.ssl_ import create_urllib3_context
 
 from podinsight.adapters.addresses import AddressGuard
+from podinsight.adapters.lookups import Lookups, TooSlow
 from podinsight.errors import Refused
 
 MAX_ADDRESSES_TRIED = 4
@@ -118,10 +119,11 @@ def guarded_adapter(
 
     `getresponse` is where a connection is taken into use, be it new or from the pool.
     """
+    lookups = Lookups(2 * connections)  # as many hang at most as are needed at once
 
     class GuardedConnection(HTTPConnection):
         def _new_conn(self) -> socket.socket:
-            return _connect(self, guard, current.value)
+            return _connect(self, guard, lookups, current.value)
 
         def getresponse(self) -> Any:
             _watch(self, current.value)
@@ -129,7 +131,7 @@ def guarded_adapter(
 
     class GuardedTlsConnection(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
-            return _connect(self, guard, current.value)
+            return _connect(self, guard, lookups, current.value)
 
         def getresponse(self) -> Any:
             _watch(self, current.value)
@@ -174,8 +176,12 @@ def _watch(connection: HTTPConnection, deadline: Deadline | None) -> None:
         deadline.watch(connection.sock)
 
 
-def _connect(connection: HTTPConnection, guard: AddressGuard, deadline: Deadline | None) -> socket.socket:
-    sock = _open_one_of(connection, guard, deadline)
+def _connect(
+    connection: HTTPConnection, guard: AddressGuard, lookups: Lookups, deadline: Deadline | None
+) -> socket.socket:
+    timeout = float(connection.timeout) if isinstance(connection.timeout, int | float) else MAX_CONNECT_SECONDS
+    addresses = _addresses(connection, guard, lookups, timeout, deadline)
+    sock = _open_one_of(connection, addresses, timeout, deadline)
     if deadline:
         # A TLS handshake goes on below urllib3, on a socket that nobody else sees: watched by a duplicate.
         tls = isinstance(connection, HTTPSConnection)
@@ -188,14 +194,29 @@ def _connect(connection: HTTPConnection, guard: AddressGuard, deadline: Deadline
     return sock
 
 
-def _open_one_of(connection: HTTPConnection, guard: AddressGuard, deadline: Deadline | None) -> socket.socket:
+def _addresses(
+    connection: HTTPConnection, guard: AddressGuard, lookups: Lookups, timeout: float, deadline: Deadline | None
+) -> list[str]:
+    """Waits for the resolver as long as for a connection, and not past the deadline."""
     host, port = connection.host, connection.port or connection.default_port
+    seconds = deadline.left(timeout) if deadline else timeout
     try:
-        addresses = guard.addresses(host, port)
+        return lookups.result(
+            lambda: guard.addresses(host, port), seconds, lambda: deadline is not None and deadline.expired
+        )
+    except TooSlow as error:
+        raise ConnectTimeoutError(connection, f"Resolving {host} timed out") from error
+    except BlockingIOError as error:
+        raise NewConnectionError(connection, f"Failed to resolve: {error}") from error
     except (OSError, UnicodeError) as error:
         reason = error if isinstance(error, socket.gaierror) else socket.gaierror(socket.EAI_NONAME, str(error))
         raise NameResolutionError(host, connection, reason) from error
-    timeout = float(connection.timeout) if isinstance(connection.timeout, int | float) else MAX_CONNECT_SECONDS
+
+
+def _open_one_of(
+    connection: HTTPConnection, addresses: list[str], timeout: float, deadline: Deadline | None
+) -> socket.socket:
+    host, port = connection.host, connection.port or connection.default_port
     options = connection.socket_options or ()
     failure = OSError("no address")
     for address in addresses[:MAX_ADDRESSES_TRIED]:

@@ -72,5 +72,5 @@ def _sum(old: HostNote, new: HostNote) -> HostNote:
         failed=old.failed + new.failed,
         received=old.received + new.received,
         limit_now=old.limit_now if new.limit_now is None else new.limit_now,
-        cooling_until=old.cooling_until if new.cooling_until is None else new.cooling_until,
+        cooling_until=max(old.cooling_until or 0.0, new.cooling_until or 0.0) or None,
     )

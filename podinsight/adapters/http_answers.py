@@ -20,6 +20,7 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
+from podinsight.adapters.lookups import TooSlow
 from podinsight.domain.identity import InvalidUrl, host_of, normalise_url, redact_url
 from podinsight.errors import NotThere, Permanent, Transient
 
@@ -143,7 +144,8 @@ def _failure_of(error: BaseException) -> str | None:
             cause = error.__cause__
             return f"no connection: {cause.strerror or cause}" if isinstance(cause, OSError) else "no connection"
         case ConnectTimeoutError():
-            return "connecting took too long"
+            named = not isinstance(error.__cause__, TooSlow)
+            return "connecting took too long" if named else "the host name does not resolve in time"
         case ReadTimeoutError():
             return "no more data came within the read time-out"
         case DecodeError():

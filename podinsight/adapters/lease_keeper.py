@@ -56,9 +56,10 @@ class LeaseKeeper:
                     self._threads[name].start()
 
     def drop(self, lease: HeldLease) -> None:
-        """It is not renewed any more."""
+        """It is not renewed any more, and cannot be lost: its callbacks would end what its holder does next."""
         with self._changed:
             self._held.discard(lease)
+            lease.callbacks.clear()
             self._changed.notify_all()
 
     def look(self, lease: HeldLease) -> None:
@@ -132,7 +133,7 @@ class LeaseKeeper:
 
     def _lose(self, lease: HeldLease, why: str) -> None:
         with self._changed:
-            if lease.lost:
+            if lease.lost or lease not in self._held:
                 return
             lease.lost = why
             callbacks = list(lease.callbacks)

@@ -1,7 +1,7 @@
 """podrun adopt: an archive that is there already is taken over (F15)."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -50,7 +50,7 @@ def adopt(session: Session, urls: tuple[str, ...], feeds: tuple[str, ...], dry_r
             feed = world.store.intake.archive_feed(slug, url)
             out.line(f"{slug}: the feed {feed.slug} with {count(feed.episodes, 'episode')}, polled from now on")
     ports = AdoptPorts(world.store, world.objects, world.probe)
-    return _tell(out, adopt_archive(ports, roots, mapping, dry_run), dry_run, bool(urls))
+    return _tell(out, adopt_archive(ports, roots, mapping, dry_run), dry_run, urls)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -83,7 +83,7 @@ def _roots(session: Session, text: str) -> list[Root]:
     return [Root(place, f"{PLACE}/{area}", False) for area in there] or [Root(place, PLACE, False)]
 
 
-def _tell(out: Output, events: Iterator[Event], dry_run: bool, looked: bool) -> int:
+def _tell(out: Output, events: Iterator[Event], dry_run: bool, places: Sequence[str]) -> int:
     """A line a feed as it goes, broken ones as they come, and a summary. Nothing is held but the numbers."""
     total, here, slug = Counter[str](), Counter[str](), ""
     did = "would be adopted" if dry_run else "adopted"
@@ -104,10 +104,11 @@ def _tell(out: Output, events: Iterator[Event], dry_run: bool, looked: bool) -> 
         out.line(_line(slug, here, did))
     numbers = {name: total[name] for name in ("adopted", "known", "broken", "fetch", "transcribe", "bytes")}
     out.data({"event": "summary", "dry_run": dry_run} | numbers, indent=None)
-    if looked:
+    if places:
         out.line(_line("all", total, did))
-    if looked and not slug:
-        complain("nothing was found there: see `podrun adopt --help` for how an archive looks")
+    if places and not slug:
+        shown = ", ".join(plain(canonical(place)) for place in places)
+        complain(f"nothing was found in {shown}: see `podrun adopt --help` for how an archive looks")
         return exits.FAILED
     return exits.FAILED if total["broken"] else exits.OK
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from podinsight.cli.exits import CommandError
 from podinsight.domain.episode import DIRECT_SLUG, Episode
-from podinsight.domain.identity import direct_guid, episode_id, host_of, normalise_url
+from podinsight.domain.identity import direct_guid, episode_id, file_title, host_of, normalise_url
 from podinsight.domain.work import State
 from podinsight.ports import StatusStore
 
@@ -63,7 +63,7 @@ def preview(store: StatusStore, text: str) -> Episode:
         feed_slug=DIRECT_SLUG,
         guid=guid,
         folder=guid,
-        title=url.rsplit("/", 1)[-1],
+        title=file_title(url),
         url=url,
         host=host_of(url),
     )

@@ -11,6 +11,7 @@ from podinsight.cli.console import Output, complain, count, moment, plain
 from podinsight.cli.feeds_check import check
 from podinsight.cli.feeds_lists import export_feeds, import_feeds
 from podinsight.cli.session import Session, json_option, pass_session
+from podinsight.domain.archive import is_unknown_url
 from podinsight.domain.feed import Feed
 from podinsight.domain.identity import redact_url
 from podinsight.errors import Permanent, PodinsightError, Unavailable
@@ -34,7 +35,7 @@ def feed_document(feed: Feed) -> dict[str, object]:
         "id": feed.id,
         "slug": feed.slug,
         "title": feed.title,
-        "url": redact_url(feed.url),
+        "url": _shown(feed),
         "episodes": feed.episodes,
         "last_polled_at": feed.last_polled_at,
         "error": feed.error,
@@ -42,6 +43,10 @@ def feed_document(feed: Feed) -> dict[str, object]:
         "tier": feed.tier,
         "user_agent": feed.user_agent,
     }
+
+
+def _shown(feed: Feed) -> str:
+    return "(from an archive)" if is_unknown_url(feed.url) else redact_url(feed.url)
 
 
 def add_and_poll(session: Session, url: str) -> Added:
@@ -115,10 +120,13 @@ def list_feeds(session: Session, as_json: bool) -> None:
         out.line("no feeds yet: `podrun feeds add URL`")
         return
     rows = [
-        (each.id, each.slug or "-", each.title or "-", each.episodes, moment(each.last_polled_at), each.error or "")
-        for each in found
+        (each.id, each.slug or "-", each.title or "-", each.episodes, _polled(each), each.error or "") for each in found
     ]
     out.table(("id", "slug", "title", "episodes", "last polled", "error"), rows, right=(3,))
+
+
+def _polled(feed: Feed) -> str:
+    return _shown(feed) if is_unknown_url(feed.url) else moment(feed.last_polled_at)
 
 
 @feeds.command("set")

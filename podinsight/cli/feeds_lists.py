@@ -2,7 +2,6 @@
 
 import os
 import sys
-import threading
 from pathlib import Path
 
 import click
@@ -11,14 +10,14 @@ from podinsight.cli import exits
 from podinsight.cli.console import Output, complain, count, plain
 from podinsight.cli.feeds_check import fetched
 from podinsight.cli.session import Session, json_option, pass_session
+from podinsight.domain.archive import is_unknown_url
 from podinsight.domain.feed import Feed
 from podinsight.domain.feed_list import FeedList, ListedFeed
 from podinsight.domain.identity import MASK, redact_url
 from podinsight.errors import Permanent
-from podinsight.services.poll import PollPorts, poll_due
+from podinsight.services.poll import Polled, PollPorts, poll_pass
 
 _MOST_BYTES = 16 * 1024 * 1024
-_NO_END = 1e9  # seconds
 
 
 @click.command("import")
@@ -37,17 +36,16 @@ def import_feeds(session: Session, source: str, poll: bool, as_json: bool) -> in
     out = Output(as_json)
     listed = read_feed_list(source, _content(session, source))
     new = [_follow(session, each) for each in listed.feeds]
-    code = exits.OK
     _tell(out, listed, new, poll)
-    faults = _poll(session) if poll else []
-    for fault in faults:
-        complain(fault)
-        code = exits.FAILED
+    code, faults, postponed = _outcome(session, _poll(session)) if poll else (exits.OK, [], [])
+    for line in [*faults, *(f"{each['url']}: not read yet: {each['reason']}" for each in postponed)]:
+        complain(line)
     feeds = [
         {"url": redact_url(each.url), "title": each.title, "tier": each.tier, "new": is_new}
         for each, is_new in zip(listed.feeds, new, strict=True)
     ]
-    out.data({"new": sum(new), "known": len(new) - sum(new), "feeds": feeds, "notes": [*listed.notes, *faults]})
+    notes = [*listed.notes, *faults]
+    out.data({"new": sum(new), "known": len(new) - sum(new), "feeds": feeds, "notes": notes, "postponed": postponed})
     return code
 
 
@@ -87,15 +85,21 @@ def _tell(out: Output, listed: FeedList, new: list[bool], poll: bool) -> None:
         out.line("beat reads them while the stack is up; `podrun feeds import --poll` does so at once")
 
 
-def _poll(session: Session) -> list[str]:
-    """Reads every feed that is due; returns what went wrong, one line a feed."""
-    world, ended = session.container, threading.Event()
+def _poll(session: Session) -> Polled:
+    """Reads every feed that is due."""
+    world = session.container
     ports = PollPorts(world.store, world.fetcher, world.parser, world.clock)
-    try:
-        _added, faults = poll_due(ports, session.settings.feed_poll_seconds, _NO_END, ended.is_set)
-    finally:
-        ended.set()
-    return faults
+    return poll_pass(ports, session.settings.feed_poll_seconds)
+
+
+def _outcome(session: Session, polled: Polled) -> tuple[int, list[str], list[dict[str, str]]]:
+    """The exit code, what went wrong, one line a feed, and the feeds whose host did not let us in, with the reason."""
+    faults = [f"{feed_id}: {reason}" for feed_id, reason in polled.faults.items()]
+    urls = {feed.id: redact_url(feed.url) for feed in session.store.catalogue.feeds()} if polled.postponed else {}
+    postponed = [{"url": urls.get(feed_id, feed_id), "reason": why} for feed_id, why in polled.postponed.items()]
+    if polled.away is not None:
+        return exits.NOT_UP, [*faults, f"not all feeds were read: {polled.away}"], postponed
+    return exits.FAILED if faults or postponed else exits.OK, faults, postponed
 
 
 @click.command("export")
@@ -110,7 +114,12 @@ def export_feeds(session: Session, target: str, form: str | None, with_credentia
     from podinsight.bootstrap import write_feed_list
 
     form = form or ("yaml" if target.endswith((".yaml", ".yml")) else "opml")
-    followed = session.store.catalogue.feeds()
+    followed = []
+    for feed in session.store.catalogue.feeds():
+        if is_unknown_url(feed.url):
+            complain(f"{feed.slug}: left out, known from an archive alone")
+        else:
+            followed.append(feed)
     listed = [_listed(feed, with_credentials) for feed in followed]
     text = write_feed_list(listed, form)
     bare = sum(1 for feed, each in zip(followed, listed, strict=True) if feed.url != each.url)

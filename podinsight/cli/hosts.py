@@ -13,6 +13,9 @@ from podinsight.errors import Unavailable
 from podinsight.ports import HostRow
 from podinsight.services.gates import utc_day
 
+_RULES_KEPT_SECONDS = 5.0  # how long processes go by what they have read of the rules
+_MARGIN = 1.25  # the gate keeps a lease a quarter longer than its holder counts on
+
 
 @click.group(invoke_without_command=True)
 @json_option
@@ -91,7 +94,8 @@ def _cells(each: dict[str, object]) -> tuple[object, ...]:
 def set_rule(session: Session, host: str, limit: int | None, rate: float | None, reset: bool, as_json: bool) -> None:
     """Lay down what a host, and every host below it, allows. It holds for all workers at once.
 
-    What is not said stays as it is.
+    What is not said stays as it is. A rule that is new (or taken back) counts hosts together that were counted on
+    their own: then nothing is requested there for some seconds, until most requests of before have ended.
     """
     if reset == (limit is not None or rate is not None):
         raise CommandError("give --limit, --rate or both; or --reset")
@@ -99,15 +103,31 @@ def set_rule(session: Session, host: str, limit: int | None, rate: float | None,
         raise CommandError("--rate is a number above 0")
     name = _host(host)
     table = session.store.hosts
-    before = table.row(name, utc_day(time.time()))
+    before, known = table.row(name, utc_day(time.time())), _ruled(table.limits(), name)
+    drain = _MARGIN * session.settings.gate_lease_seconds + _RULES_KEPT_SECONDS
     if reset:
-        table.set_rule(name, None, None)
+        table.set_rule(name, None, None, drain=drain)
     else:
-        table.set_rule(name, limit or before.limit_set, rate or before.rate_set)
+        table.set_rule(name, limit or before.limit_set, rate or before.rate_set, drain=drain)
     limits = table.limits()
+    pause = drain if _ruled(limits, name) != known else 0.0
     out = Output(as_json)
-    out.data({"host": name, "limit": limits.limit(name), "rate": limits.rate(name), "reset": reset})
+    out.data(
+        {
+            "host": name,
+            "limit": limits.limit(name),
+            "rate": limits.rate(name),
+            "reset": reset,
+            "pause_seconds": pause,
+        }
+    )
     out.line(f"{name}: {limits.limit(name)} at a time, {limits.rate(name):g} a second")
+    if pause:
+        out.line(f"nothing is requested there for {pause:.0f} s, so that requests of before can end")
+
+
+def _ruled(limits: HostLimits, name: str) -> bool:
+    return name in limits.limits or name in limits.rates
 
 
 def _host(text: str) -> str:

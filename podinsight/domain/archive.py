@@ -7,6 +7,8 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import quote
 
@@ -27,6 +29,8 @@ MIME: Final = {
 }
 STAGE_FOLDERS: Final = ("transcripts", "segments", "kpis", "notes", "embeddings", "entities")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_NUMBER = re.compile(r"[0-9]{9,15}(?:\.[0-9]{1,9})?")  # eight digits are a date
+_MILLISECONDS = 1e11  # as seconds, the year 5138
 
 
 def unknown_url(slug: str, folder: str) -> str:
@@ -146,7 +150,7 @@ def read_meta(data: bytes) -> Meta:
         title=_text(found, "title", "episode_title"),
         feed_url=_web(_text(found, "feed_url")),
         url=_web(_text(found, "url", "audio_url", "enclosure_url")),
-        published=_positive(found, "published"),
+        published=_moment(found, "published"),
         audio_bytes=int(_positive(found, "audio_bytes") or 0) or None,
         audio_sha256=sha256 if _SHA256.fullmatch(sha256) else None,
         audio_mime=_text(found, "audio_mime"),
@@ -169,6 +173,27 @@ def _positive(found: Mapping[str, object], name: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e18:
         return None
     return float(value)
+
+
+def _moment(found: Mapping[str, object], name: str) -> float | None:
+    """Epoch seconds of a number (of milliseconds, when it is that large), an ISO 8601 date or one as mails have it; UTC
+    where no zone is said."""
+    value = found.get(name)
+    text = value.strip() if isinstance(value, str) else ""
+    at = float(text) if _NUMBER.fullmatch(text) else _positive(found, name) or _date(text)
+    if at is not None and at >= _MILLISECONDS:
+        at /= 1000
+    return at if at is not None and 0 < at < _MILLISECONDS else None
+
+
+def _date(text: str) -> float | None:
+    for read in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            at = read(text)
+            return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
+            continue
+    return None
 
 
 def _web(url: str | None) -> str | None:

@@ -5,35 +5,19 @@ import ipaddress
 import re
 import unicodedata
 from collections.abc import Callable, Collection
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
+from podinsight.domain.masking import MASK as MASK
+from podinsight.domain.masking import looks_random, masked_path, masked_query
 from podinsight.errors import Permanent
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-MASK = "***"
 LONGEST_HOST = 253  # of DNS
 
 _HOST = re.compile(r"(?!-)[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _WINDOWS_NAME = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
 _WEB_GUID = re.compile(r"https?://+(?=[^/])", re.IGNORECASE)
-_SECRET = re.compile(
-    r"token|secret|passw|pwd|auth|signature|credential|jwt|hmac|session|apikey|hdnea|hdnts|^x-(?:amz|goog)-"
-    r"|(?:^|[-_.])(?:key|sig|pass|policy|expires?|exp|hash|code)(?:$|[-_.])",
-    re.IGNORECASE,
-)
-# What changes in an enclosure's query while the audio stays: signatures and marks of who counts. Narrower than _SECRET,
-# which may hide too much: dropping `key`, `hash`, `t` or `src` would make one of several episodes.
-_ROTATING = re.compile(
-    r"(?:access|auth|session|download|media|play|user|feed|url)?[-_]?tokens?|__token__|auth|authorization|jwt|hmac"
-    r"|sig|signature|policy|nonce|expir(?:e|es|y|ation)|exp|session(?:[-_]?id)?|jsessionid|key-pair-id|hdn(?:ea|ts|tl)"
-    r"|awsaccesskeyid|googleaccessid|x-(?:amz|goog|oss|cos)-.*"
-    r"|utm_.*|fbclid|gclid|dclid|msclkid|yclid|igshid|mc_[ce]id|dest-id|updated|cb|nocache|cachebuster",
-    re.IGNORECASE,
-)
-_AZURE = frozenset(("sv", "ss", "srt", "sr", "sp", "st", "se", "sip", "spr", "skoid", "sktid", "skt", "ske", "sks"))
-_PATH_TOKEN = re.compile(r"(?:token|hdn(?:ea|ts|tl)|exp|expires|sig|signature|auth|jwt)=.*", re.IGNORECASE)
-_LONGEST_FINGERPRINT = 500
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NOT_IN_AUTHORITY = re.compile(r"[\\\s]")
 _LETTERS = str.maketrans(
@@ -124,32 +108,6 @@ def safe_name(text: str, limit: int = 80) -> str:
     return f"{head}-{digest}"
 
 
-def fingerprint(url: str) -> str:
-    """What two URLs of one enclosure have in common: host, path and what of the query is no token and no tracking mark.
-
-    http and https, the port, userinfo, the order of parameters and rotating signatures do not count. Whatever else a
-    query says does, because it may be all that tells two episodes apart. At most 565 characters: a long one is cut and
-    ends in its sha256.
-
-    Raises:
-        InvalidUrl: as normalise_url.
-    """
-    parts = urlsplit(normalise_url(url))
-    path = "/".join(each for each in parts.path.split("/") if not _PATH_TOKEN.fullmatch(each))
-    given = [each for each in re.split("[&;]", parts.query) if each]
-    names = {each.partition("=")[0].lower() for each in given}
-    passing = _AZURE if {"sig", "sv"} <= names else frozenset()
-    kept = sorted(each for each in given if not _passes(each.partition("=")[0], passing))
-    text = f"{_host(parts)}{path}" + (f"?{'&'.join(kept)}" if kept else "")
-    if len(text) <= _LONGEST_FINGERPRINT:
-        return text
-    return f"{text[:_LONGEST_FINGERPRINT]} {_digest(text)}"
-
-
-def _passes(name: str, also: Collection[str]) -> bool:
-    return name.lower() in also or _ROTATING.fullmatch(name) is not None
-
-
 def unique_slug(wanted: str, taken: Callable[[str], bool] | Collection[str], feed_id: str) -> str:
     """`wanted`, or with the first characters of the feed's id when another feed has it."""
     is_taken = taken if callable(taken) else taken.__contains__
@@ -163,7 +121,8 @@ def unique_slug(wanted: str, taken: Callable[[str], bool] | Collection[str], fee
 
 
 def redact_url(url: str) -> str:
-    """A URL as it may be shown and logged: no userinfo, no fragment, values of token-like parameters masked.
+    """A URL as it may be shown and logged: no userinfo, no fragment; token-like values in path and query are masked,
+    and so are marks of who is asking.
 
     Never raises: what cannot be read is not shown.
     """
@@ -179,13 +138,23 @@ def redact_url(url: str) -> str:
     path = parts.path
     if not parts.netloc and "@" in path:
         path = path.rpartition("@")[2]
-    query = re.sub(r"[^&;]+", lambda found: _redact_parameter(found.group()), parts.query)
-    return urlunsplit((parts.scheme, netloc, path, query, ""))
+    return urlunsplit((parts.scheme, netloc, masked_path(path), masked_query(parts.query), ""))
 
 
-def _redact_parameter(parameter: str) -> str:
-    name, equals, _ = parameter.partition("=")
-    return f"{name}={MASK}" if equals and _SECRET.search(name) else parameter
+def file_title(url: str) -> str:
+    """What to call the file at a URL: its name, readable and on one line; the host when it has none or a token's.
+
+    Raises:
+        InvalidUrl: there is no readable host.
+    """
+    parts = _split(url)
+    host = _host(parts)
+    name, shown = (path.rpartition("/")[2].partition(";")[0] for path in (parts.path, masked_path(parts.path)))
+    text = unquote(name)
+    text = (name if "\ufffd" in text else text).rpartition("/")[2]
+    if shown != name or looks_random(text):
+        return host
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split()) or host
 
 
 def _split(url: str) -> SplitResult:

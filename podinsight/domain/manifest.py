@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 from podinsight.domain.archive import is_unknown_url
 from podinsight.domain.episode import DIRECT_SLUG, Episode
 from podinsight.domain.feed import FeedItem
-from podinsight.domain.identity import direct_guid, episode_id, feed_id, host_of
+from podinsight.domain.identity import direct_guid, episode_id, feed_id, file_title
 
 COLUMNS: Final = (
     "feed_url",
@@ -86,7 +86,7 @@ class ManifestRow:
         """The row as a feed's item; it places itself."""
         url = self.url or ""
         guid = self.guid if self.feed_url and self.guid else direct_guid(url)
-        title = self.title or urlsplit(url).path.rsplit("/", 1)[-1] or host_of(url)
+        title = self.title or file_title(url)
         return FeedItem(
             guid=guid,
             title=title,

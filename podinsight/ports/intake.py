@@ -43,6 +43,7 @@ class Intake(Protocol):
 
     def add(self, feed_id: str, slug: str, items: Sequence[FeedItem]) -> list[Episode]:
         """Makes episodes of a feed known as a poll would, without one; known ones stay as they are.
+        Their GUIDs alone tell them apart, so that the same rows give the same episodes in whatever portions they come.
 
         slug: names the feed if it has none yet (or something near it, when another feed has that). Returns the
         episode of each item, in their order.

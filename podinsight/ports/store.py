@@ -43,7 +43,8 @@ class Catalogue(Protocol):
         """Stores what a poll gave (None: not modified), names the feed at its first, adds new episodes in feed order.
 
         Known GUIDs are updated (URL, title), never doubled. An item with a new GUID whose enclosure has the fingerprint
-        of an episode of this feed is that episode, and its GUID is remembered (F10). A feed that has moved for good
+        of an episode of this feed, and with it the title, the date and the length as far as both say them, is that
+        episode, and its GUID is remembered (F10). A feed that has moved for good
         (`document.moved_to`, or `parsed.new_url`) is asked for there from now on, and stays the same feed.
         Returns how many episodes are new.
         """
@@ -139,8 +140,12 @@ class HostRow:
 class Hosts(Protocol):
     """What is known of hosts: rules that people laid down, and what was observed. Survives an emptied Redis."""
 
-    def set_rule(self, host: str, limit: int | None, rate: float | None) -> None:
-        """Lays down (or with None takes back) requests at a time and requests a second of a host or suffix."""
+    def set_rule(self, host: str, limit: int | None, rate: float | None, *, drain: float = 0.0) -> None:
+        """Lays down (or with None takes back) requests at a time and requests a second of a host or suffix.
+
+        When hosts fall under another key by it, the cool-down and the lowered limit that they had hold there, and for
+        `drain` seconds nothing may be requested, so that requests under the old keys can end.
+        """
         ...
 
     def rows(self, day: str) -> list[HostRow]:

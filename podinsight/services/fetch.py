@@ -8,7 +8,7 @@ from itertools import chain
 
 from podinsight.domain.episode import DIRECT_SLUG, Episode, FetchedAudio, PublisherTranscript
 from podinsight.domain.feed import FeedItem
-from podinsight.domain.identity import direct_guid, host_of, normalise_url, redact_url
+from podinsight.domain.identity import direct_guid, file_title, host_of, normalise_url, redact_url
 from podinsight.domain.work import Lease
 from podinsight.errors import Abandoned, NotThere, Permanent, Refused, Transient
 from podinsight.ports import Fetcher, MediaProbe, ObjectStore, Piece, StatusStore
@@ -53,8 +53,7 @@ def find_or_add(store: StatusStore, episode_or_url: str) -> Episode:
         url = normalise_url(episode_or_url)
         if not url.startswith(("http://", "https://")):
             raise Permanent(f"not an http or https URL: {redact_url(url)}")
-        title = url.rsplit("/", 1)[-1].split("?")[0] or host_of(url)
-        return store.catalogue.add_direct(FeedItem(guid=direct_guid(url), title=title, url=url))
+        return store.catalogue.add_direct(FeedItem(guid=direct_guid(url), title=file_title(url), url=url))
     episode = store.catalogue.episode(episode_or_url)
     if episode is None:
         raise Permanent(f"no episode {episode_or_url!r}: `podrun episodes` lists them; or give a URL")

@@ -1,5 +1,6 @@
 """Polling feeds: conditional GET, parse what changed, make new episodes known."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import Final
 from podinsight.domain.episode import DIRECT_SLUG, Episode
 from podinsight.domain.feed import Document, Feed, ParsedFeed
 from podinsight.domain.work import LONGEST_RETRY_AFTER
-from podinsight.errors import Busy, PodinsightError, Transient, Unavailable
+from podinsight.errors import Busy, GateAway, PodinsightError, Transient, Unavailable
 from podinsight.ports import Clock, FeedParser, Fetcher, StatusStore
 
 POLLERS: Final = 4  # feeds at a time in one task: a slow one delays the others little
@@ -39,6 +40,14 @@ def poll_feed(ports: PollPorts, feed: Feed, every: float) -> int:
         Busy: the host gate does not let us in now: the feed is asked again when it may, and has no error.
         Exception: why it could not be read; the feed's row says so, and it is polled again later.
     """
+    try:
+        return _poll(ports, feed, every)
+    except GateAway as error:
+        raise Unavailable(str(error)) from error
+
+
+def _poll(ports: PollPorts, feed: Feed, every: float) -> int:
+    """As poll_feed, but that a host gate that is away is GateAway."""
     catalogue, now = ports.store.catalogue, ports.clock.now
     try:
         with _document(ports, feed, feed.etag, feed.last_modified) as (document, parsed):
@@ -73,36 +82,69 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
+@dataclass(frozen=True)
+class Polled:
+    """What one pass has done. added: new episodes; faults: feed → what went wrong; postponed: feed → why the host gate
+    did not let us in; away: why the pass ended early, when the host gate did not answer."""
+
+    added: int
+    faults: dict[str, str]
+    postponed: dict[str, str]
+    away: GateAway | None = None
+
+
 @dataclass
 class _Pass:
-    """What the pollers of one pass have done together. broken: why the pass is over for all of them."""
+    """What the pollers of one pass have done together. broken: why the pass is over for all of them; ended: that it
+    is, whatever they have left to do."""
 
     until: float
     stopping: Callable[[], bool]
     added: int = 0
-    faults: list[str] = field(default_factory=list)
-    broken: Unavailable | None = None
+    faults: dict[str, str] = field(default_factory=dict)
+    postponed: dict[str, str] = field(default_factory=dict)
+    broken: Unavailable | GateAway | None = None
+    ended: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def over(self) -> bool:
-        return self.broken is not None or time.monotonic() >= self.until or self.stopping()
+        return self.ended or self.broken is not None or time.monotonic() >= self.until or self.stopping()
 
 
 def poll_due(ports: PollPorts, every: float, budget: float, stopping: Callable[[], bool]) -> tuple[int, list[str]]:
+    """One pass for beat: returns how many episodes are new and what went wrong, one line a feed.
+
+    A host gate that is away ends the pass, and is one line. Raises Unavailable when the database is away.
+    """
+    polled = poll_pass(ports, every, budget, stopping)
+    faults = [f"{feed_id}: {reason}" for feed_id, reason in polled.faults.items()]
+    return polled.added, [*faults, str(polled.away)] if polled.away else faults
+
+
+def poll_pass(
+    ports: PollPorts, every: float, budget: float = math.inf, stopping: Callable[[], bool] = lambda: False
+) -> Polled:
     """Polls feeds that are due, a few at a time, until none is, `budget` seconds are over, or the process stops.
 
-    Several pollers share the work: each feed is taken by one of them. Returns how many episodes are new and what went
-    wrong, one line a feed. Raises Unavailable when the database or the host gate is away.
+    Several pollers share the work: each feed is taken by one of them. When this thread is interrupted, the pollers end
+    after the feed that they are at. Raises Unavailable when the database is away.
     """
     state = _Pass(time.monotonic() + budget, stopping)
     with ThreadPoolExecutor(POLLERS, thread_name_prefix="poll") as pool:
-        for running in [pool.submit(_poll_some, ports, every, state) for _ in range(POLLERS)]:
-            running.result()
-    if state.broken is not None:
+        try:
+            for running in [pool.submit(_poll_some, ports, every, state) for _ in range(POLLERS)]:
+                running.result()
+        except BaseException:
+            state.ended = True
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    away = state.broken if isinstance(state.broken, GateAway) else None
+    if state.broken is not None and away is None:
         raise state.broken
-    ports.store.control.tick("poll_feeds")
-    return state.added, state.faults
+    if away is None:
+        ports.store.control.tick("poll_feeds")
+    return Polled(state.added, state.faults, state.postponed, away)
 
 
 def _poll_some(ports: PollPorts, every: float, state: _Pass) -> None:
@@ -113,22 +155,27 @@ def _poll_some(ports: PollPorts, every: float, state: _Pass) -> None:
                 return
             _poll_one(ports, due[0], every, state)
     except Unavailable as error:
-        state.broken = error
+        state.broken = error  # rather than a gate that is away
+    except GateAway as error:
+        state.broken = state.broken or error
 
 
 def _poll_one(ports: PollPorts, feed: Feed, every: float, state: _Pass) -> None:
+    added, fault, postponed = 0, "", ""
     try:
-        added = poll_feed(ports, feed, every)
-    except Unavailable:
+        added = _poll(ports, feed, every)
+    except (Unavailable, GateAway):
         raise
-    except Busy:
-        return
+    except Busy as error:
+        postponed = str(error)
     except Exception as error:  # what one feed breaks must not keep the others from their poll
-        with state.lock:
-            state.faults.append(f"{feed.id}: {_reason(error)}")
-    else:
-        with state.lock:
-            state.added += added
+        fault = _reason(error)
+    with state.lock:
+        state.added += added
+        for told, reason in ((state.faults, fault), (state.postponed, postponed)):
+            told.pop(feed.id, None)  # it may be its second turn in this pass
+            if reason:
+                told[feed.id] = reason
 
 
 def reread(ports: PollPorts, episode: Episode) -> Episode | None:

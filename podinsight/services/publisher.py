@@ -102,7 +102,9 @@ def collect(
         raise
     if patience.given_up and not accepted(received):
         why = "; ".join(dict.fromkeys(patience.given_up))
-        _log.warning("episode %s: it will be decoded instead: no publisher transcript came in time: %s", episode.id, why)
+        _log.warning(
+            "episode %s: it will be decoded instead: no publisher transcript came in time: %s", episode.id, why
+        )
     return tuple(received), tuple(copies)
 
 

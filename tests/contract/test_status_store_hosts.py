@@ -85,6 +85,53 @@ def test_what_the_gate_says_is_kept_until_it_says_otherwise(store: SqlStore) -> 
     assert (row.limit_now, row.cooling_until, row.limit_set) == (None, NOON + 90, 6)
 
 
+def test_a_new_suffix_takes_over_what_the_hosts_below_it_were_told(store: SqlStore) -> None:
+    """F6: the operator answers a 429 by a rule; Retry-After and the halved limit are not forgotten by it."""
+    store.hosts.observe(
+        [
+            HostNote("traffic.show.test", 1, 1, limit_now=4, cooling_until=NOON + 3600),
+            HostNote("b.show.test", limit_now=2, cooling_until=NOON + 7),
+            HostNote("notshow.test", limit_now=1, cooling_until=NOON + 9000),
+        ]
+    )
+    store.hosts.set_rule("show.test", 8, None, drain=20)
+    row = store.hosts.row("show.test", DAY)
+    assert (row.limit_set, row.limit_now, row.cooling_until) == (8, 2, NOON + 3600)
+    store.hosts.set_rule("deep.b.show.test", 3, None, drain=20)
+    row = store.hosts.row("deep.b.show.test", DAY)
+    assert (row.limit_now, row.cooling_until) == (2, NOON + 3600), "what was above it holds for a part as well"
+
+
+def test_requests_under_old_keys_may_end_before_new_ones_begin(store: SqlStore, clock: ManualClock) -> None:
+    """F5: else the old and the new key let in as many each."""
+    store.hosts.set_rule("show.test", 2, None, drain=20)
+    assert store.hosts.row("show.test", DAY).cooling_until == NOON + 20
+    clock.advance(100)
+    store.hosts.set_rule("show.test", 3, 2.0, drain=20)
+    assert store.hosts.row("show.test", DAY).cooling_until == NOON + 20, "the key is the same"
+
+
+def test_a_rule_that_is_taken_back_leaves_its_cool_down(store: SqlStore) -> None:
+    store.hosts.set_rule("big.megaphone.fm", 2, None)
+    store.hosts.set_rule("show.test", 2, None)
+    store.hosts.observe(
+        [HostNote(name, 1, 1, limit_now=1, cooling_until=NOON + 3600) for name in ("big.megaphone.fm", "show.test")]
+    )
+    store.hosts.set_rule("big.megaphone.fm", None, None, drain=20)
+    row = store.hosts.row("megaphone.fm", DAY)
+    assert (row.limit_now, row.cooling_until) == (1, NOON + 3600), "its hosts fall under the suffix above"
+    store.hosts.set_rule("show.test", None, None, drain=20)
+    assert store.hosts.row("never.asked.show.test", DAY).cooling_until == NOON + 3600
+    store.hosts.set_rule("ruled.show.test", 2, None, drain=20)
+    assert store.hosts.row("ruled.show.test", DAY).cooling_until == NOON + 3600
+
+
+def test_a_host_with_a_rule_does_not_wait_for_the_domain_above(store: SqlStore) -> None:
+    store.hosts.set_rule("a.show.test", 2, None)
+    store.hosts.observe([HostNote("show.test", 1, 1, cooling_until=NOON + 3600)])
+    assert store.hosts.row("a.show.test", DAY).cooling_until is None
+
+
 def test_notes_of_many_at_once_all_count(store: SqlStore, another: Callable[[], SqlStore]) -> None:
     stores = [another() for _ in range(4)]
     names = [f"h{n}.test" for n in range(20)]

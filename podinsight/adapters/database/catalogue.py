@@ -10,7 +10,15 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from podinsight.adapters.database.engine import Database, storable
 from podinsight.adapters.database.episode_rows import episode_query, to_episode
 from podinsight.adapters.database.feed_items import FeedItems
-from podinsight.adapters.database.feed_names import NAMES_LOCK, announces_move, find_feed, new_url, remember_names
+from podinsight.adapters.database.feed_names import (
+    NAMES_LOCK,
+    announces_move,
+    find_feed,
+    is_slug_taken,
+    lock_names,
+    new_url,
+    remember_names,
+)
 from podinsight.adapters.database.models import episodes, feed_aliases, feeds
 from podinsight.domain import identity
 from podinsight.domain.episode import DIRECT_SLUG, Episode
@@ -115,6 +123,8 @@ class SqlCatalogue:
         with self._db.write() as conn:
             if announces_move(document, parsed):
                 self._db.lock(conn, NAMES_LOCK)
+            elif parsed is not None:
+                lock_names(self._db, conn, feed_id)
             feed = conn.execute(select(feeds).where(feeds.c.id == feed_id).with_for_update()).first()
             if feed is None:
                 raise Permanent(f"no feed {feed_id}")
@@ -132,7 +142,7 @@ class SqlCatalogue:
                 }
                 if feed.slug is None:
                     values["slug"] = self._free_slug(conn, parsed.title, feed_id)
-                added = self._items.merge(conn, feed_id, parsed.items)
+                added = self._items.merge(conn, feed_id, parsed.items, reissued=True)
                 values["episodes"] = feeds.c.episodes + added
                 moved = new_url(conn, feed, document, parsed)
                 if moved is not None:  # what validates a document elsewhere says nothing of the one there
@@ -180,10 +190,5 @@ class SqlCatalogue:
             return [to_episode(row) for row in conn.execute(query)]
 
     def _free_slug(self, conn: Connection, title: str, feed_id: str) -> str:
-        def taken(slug: str) -> bool:
-            return (
-                slug == DIRECT_SLUG or conn.execute(select(feeds.c.id).where(feeds.c.slug == slug)).first() is not None
-            )
-
         wanted = identity.slug(storable(title))[:_LONGEST_SLUG].rstrip("-")
-        return identity.unique_slug(wanted, taken, feed_id)
+        return identity.unique_slug(wanted, lambda slug: is_slug_taken(conn, slug), feed_id)

@@ -54,16 +54,21 @@ def make_engine(url: str) -> Engine:
                 pool_pre_ping=True,
                 pool_timeout=BUSY_SECONDS,
                 connect_args=_POSTGRESQL,
+                hide_parameters=True,
             )
     except (ArgumentError, ImportError) as error:
         # The URL itself is not shown: there may be a password in it.
         raise ConfigError(f"the database's URL cannot be used: {_cause(error)}") from error
     memory = not parsed.database or parsed.database == ":memory:"
     if memory:
-        engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+        engine = create_engine(
+            "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}, hide_parameters=True
+        )
     else:
         _make_folder(Path(str(parsed.database)).parent)
-        engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=4, max_overflow=20)
+        engine = create_engine(
+            url, connect_args={"timeout": BUSY_SECONDS}, pool_size=4, max_overflow=20, hide_parameters=True
+        )
 
     @event.listens_for(engine, "connect")
     def _connect(raw: Any, _record: object) -> None:

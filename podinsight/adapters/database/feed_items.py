@@ -1,8 +1,8 @@
 """Items of a feed become episodes: who is known, who has a new GUID, who is new (F10).
 
 An item is the episode that has its GUID, or had it issued anew (`guid_aliases`). A new GUID is a known episode when the
-enclosure has that episode's fingerprint and nothing speaks against it; in doubt it is an episode of its own, for an
-episode that is fetched twice costs a download, and one that is merged wrongly is lost.
+enclosure has that episode's fingerprint and nothing else that the feed says has changed; in doubt it is an episode of
+its own, for an episode that is fetched twice costs a download, and one that is merged wrongly is lost.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from podinsight.adapters.database.engine import Database, storable
 from podinsight.adapters.database.hosts import stored_limits
 from podinsight.adapters.database.models import episodes, guid_aliases
 from podinsight.domain import identity
-from podinsight.domain.episode import DIRECT_SLUG
+from podinsight.domain.enclosure import fingerprint
 from podinsight.domain.feed import FeedItem
 from podinsight.domain.hosts import HostLimits
 from podinsight.ports import Clock
@@ -48,8 +48,12 @@ class FeedItems:
     def __init__(self, db: Database, clock: Clock, limits: HostLimits) -> None:
         self._db, self._clock, self._limits = db, clock, limits
 
-    def merge(self, conn: Connection, feed_id: str, items: Sequence[FeedItem]) -> int:
-        """Adds and updates episodes, in feed order; returns how many are new."""
+    def merge(self, conn: Connection, feed_id: str, items: Sequence[FeedItem], reissued: bool = False) -> int:
+        """Adds and updates episodes, in feed order; returns how many are new.
+
+        reissued: the items are a whole document of the feed, in which known episodes may have new GUIDs. Without the
+        rest of the document nothing tells a new GUID from a new episode at the same address.
+        """
         wanted: dict[str, FeedItem] = {}
         for item in items:
             wanted.setdefault(guid_key(item.guid), item)
@@ -57,7 +61,7 @@ class FeedItems:
         known: Known = {row.guid_key: row for row in self._rows_with(conn, feed_id, "guid_key", wanted)}
         prints = {key: _fingerprint(item, known.get(key)) for key, item in wanted.items()}
         known |= self._renamed(conn, feed_id, known, wanted, prints)
-        if feed_id != DIRECT_SLUG:  # a person who names a URL means that URL
+        if reissued:
             known |= self._reissued(conn, feed_id, known, wanted, prints)
         self._update(conn, limits, {key: (old, _said(wanted[key], prints[key])) for key, old in known.items()})
         new = {key: (item, _said(item, prints[key])) for key, item in wanted.items() if key not in known}
@@ -68,7 +72,8 @@ class FeedItems:
         self, conn: Connection, feed_id: str, known: Known, wanted: dict[str, FeedItem], prints: Mapping[str, str]
     ) -> Known:
         """GUIDs that are other names of episodes. One whose episode is in the document under another GUID as well is
-        passed over, or with another enclosure no such name any more: it is left in `wanted` as an item of its own."""
+        passed over; when it says something else it is no such name any more, and left in `wanted` as an item of its
+        own."""
         seqs = self._aliases(conn, feed_id, [key for key in wanted if key not in known])
         rows = {row.seq: row for row in self._rows_with(conn, feed_id, "seq", set(seqs.values()))}
         claimed = {row.seq: key for key, row in known.items()}
@@ -77,7 +82,7 @@ class FeedItems:
             first = claimed.setdefault(seq, key)
             if first == key:
                 found[key] = rows[seq]
-            elif prints[first] == prints[key]:
+            elif prints[first] == prints[key] and not _differs(wanted[first], wanted[key]):
                 del wanted[key]
             else:
                 this = (guid_aliases.c.feed_id == feed_id, guid_aliases.c.guid_key == key)
@@ -101,8 +106,8 @@ class FeedItems:
         for row in self._rows_with(conn, feed_id, "fingerprint", new):
             holders.setdefault(row.fingerprint, []).append(row)
         found: Known = {}
-        for fingerprint, rows in holders.items():
-            key = new[fingerprint]
+        for shown, rows in holders.items():
+            key = new[shown]
             if len(rows) == 1 and rows[0].seq not in present and not _differs(rows[0], wanted[key]):
                 found[key] = rows[0]
         if found:
@@ -186,15 +191,15 @@ def _fingerprint(item: FeedItem, known: Row[Any] | None) -> str:
     url = storable(item.url)
     if known is not None and known.url == url and known.fingerprint is not None:
         return str(known.fingerprint)
-    return identity.fingerprint(url)
+    return fingerprint(url)
 
 
-def _said(item: FeedItem, fingerprint: str) -> dict[str, object]:
+def _said(item: FeedItem, shown: str) -> dict[str, object]:
     """What the feed says of an episode, as columns."""
     return {
         "title": storable(item.title),
         "url": storable(item.url),
-        "fingerprint": fingerprint,
+        "fingerprint": shown,
         "mime": item.mime and storable(item.mime)[:100],
         "length": _whole(item.length),
         "published": item.published,
@@ -212,8 +217,9 @@ def _whole(number: int | None) -> int | None:
     return number if number is not None and 0 <= number <= _LARGEST else None
 
 
-def _differs(old: Row[Any], item: FeedItem) -> bool:
-    """Another episode under the same address, as hourly news are: its date and its title, or its length, are others."""
-    redated = None not in (old.published, item.published) and old.published != item.published
-    resized = None not in (old.length, _whole(item.length)) and old.length != item.length
-    return redated and (resized or old.title != storable(item.title))
+def _differs(one: Row[Any] | FeedItem, other: FeedItem) -> bool:
+    """Another episode under the same address, as hourly news are: its title is another, or its date or its length,
+    where both say one."""
+    redated = one.published is not None and other.published is not None and abs(one.published - other.published) >= 1
+    resized = bool(one.length and other.length) and one.length != other.length
+    return redated or resized or storable(one.title) != storable(other.title)

@@ -5,6 +5,7 @@ from sqlalchemy import Connection, Row, select
 from podinsight.adapters.database.engine import Database, storable
 from podinsight.adapters.database.models import feed_aliases, feeds
 from podinsight.domain import identity
+from podinsight.domain.episode import DIRECT_SLUG
 from podinsight.domain.feed import Document, ParsedFeed
 
 NAMES_LOCK = "feed names"
@@ -24,6 +25,17 @@ def find_feed(conn: Connection, url: str) -> str | None:
             if found is not None:
                 return str(found)
     return None
+
+
+def lock_names(db: Database, conn: Connection, feed_id: str) -> None:
+    """Keeps other feeds from taking the slug that a feed without one is about to get. To be called before its row is
+    locked, as whoever adds a feed does."""
+    if conn.execute(select(feeds.c.id).where(feeds.c.id == feed_id, feeds.c.slug.is_(None))).first() is not None:
+        db.lock(conn, NAMES_LOCK)
+
+
+def is_slug_taken(conn: Connection, slug: str) -> bool:
+    return slug == DIRECT_SLUG or conn.execute(select(feeds.c.id).where(feeds.c.slug == slug)).first() is not None
 
 
 def announces_move(document: Document, parsed: ParsedFeed | None) -> bool:

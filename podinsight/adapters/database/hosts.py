@@ -42,9 +42,10 @@ def limits_now(conn: Connection, settings: HostLimits, names: Collection[str], n
     limits = _over(settings, known.values())
     found: dict[str, int] = {}
     for name in names:
-        row = known.get(limits.key(name))
+        key = limits.key(name)
+        row = known.get(key)
         found[name] = limits.limit(name)
-        if row is not None and (row.cooling_until or 0.0) > now:
+        if _cooling(known, limits, key) > now:
             found[name] = 0
         elif row is not None and row.limit_now is not None:
             found[name] = min(found[name], max(1, row.limit_now))
@@ -66,6 +67,17 @@ def _holds(table: Mapping[str, _Number], host: str) -> _Number | None:
     return next((table[suffix] for suffix in _suffixes(host) if suffix in table), None)
 
 
+def _ruled(limits: HostLimits, key: str) -> bool:
+    return key in limits.limits or key in limits.rates
+
+
+def _cooling(known: Mapping[str, Row[Any]], limits: HostLimits, key: str) -> float:
+    """Until when a key is left alone. One without a rule obeys the domains that it lies in as well: a rule that was
+    taken back has left its cool-down there, and which hosts fell under it nobody knows."""
+    names = [key] if _ruled(limits, key) else _suffixes(key)
+    return max((known[name].cooling_until or 0.0 for name in names if name in known), default=0.0)
+
+
 def _suffixes(host: str) -> list[str]:
     """The host and every domain it lies in, the longest first."""
     labels = host.split(".")
@@ -78,13 +90,35 @@ class SqlHosts:
     def __init__(self, db: Database, clock: Clock, limits: HostLimits) -> None:
         self._db, self._clock, self._limits = db, clock, limits
 
-    def set_rule(self, host: str, limit: int | None, rate: float | None) -> None:
+    def set_rule(self, host: str, limit: int | None, rate: float | None, *, drain: float = 0.0) -> None:
         key = _plain(host)
         if not key or (limit is not None and limit < 1) or (rate is not None and not 0 < rate < float("inf")):
             raise Permanent(f"no rule for {key or 'no host'}: a limit is at least 1, a rate more than 0")
-        values = {"host": key, "limit_set": limit, "rate_set": rate, "changed_at": self._clock.now()}
+        now = self._clock.now()
+        values = {"host": key, "limit_set": limit, "rate_set": rate, "changed_at": now}
+        rows = select(hosts.c.host).where(hosts.c.host.in_(_suffixes(key))).order_by(hosts.c.host)
         with self._db.write() as conn:
+            conn.execute(rows.with_for_update())  # in one order, as notes are written
+            before = stored_limits(conn, self._limits)
             conn.execute(self._db.upsert(hosts, "host", values))
+            after = stored_limits(conn, self._limits)
+            if _ruled(before, key) != _ruled(after, key):
+                self._hand_over(conn, key, (before, after), now, drain)
+
+    def _hand_over(
+        self, conn: Connection, key: str, limits: tuple[HostLimits, HostLimits], now: float, drain: float
+    ) -> None:
+        """Hosts at and below `key` fall under another key: what they were told by their hosts goes there."""
+        before, after = limits
+        new_key = after.key(key)
+        below = hosts.c.host.endswith(f".{key}", autoescape=True)
+        query = select(hosts).where(or_(hosts.c.host.in_(_suffixes(key)), below))
+        known = {row.host: row for row in conn.execute(query)}
+        old_keys = {before.key(key), *(name for name in known if after.key(name) == new_key)}
+        limits_now = [row.limit_now for name, row in known.items() if name in old_keys and row.limit_now is not None]
+        until = max([now + drain, *(_cooling(known, before, name) for name in old_keys)])
+        note = HostNote(new_key, limit_now=min(limits_now, default=None), cooling_until=until if until > now else None)
+        self._keep_state(conn, note, now)
 
     def rows(self, day: str) -> list[HostRow]:
         today = select(host_days).where(host_days.c.day == day)
@@ -99,9 +133,11 @@ class SqlHosts:
     def row(self, host: str, day: str) -> HostRow:
         key = _plain(host)
         with self._db.read() as conn:
-            known = conn.execute(select(hosts).where(hosts.c.host == key)).first()
+            known = {row.host: row for row in conn.execute(select(hosts).where(hosts.c.host.in_(_suffixes(key))))}
             counted = conn.execute(select(host_days).where(host_days.c.day == day, host_days.c.host == key)).first()
-        found = _with_state(HostRow(key), known) if known else HostRow(key)
+        found = _with_state(HostRow(key), known[key]) if key in known else HostRow(key)
+        cooling = _cooling(known, _over(self._limits, known.values()), key)
+        found = replace(found, cooling_until=cooling or None)
         return _with_counts(found, counted) if counted else found
 
     def limits(self) -> HostLimits:

@@ -11,7 +11,7 @@ from podinsight.adapters.database.engine import Database, storable
 from podinsight.adapters.database.enqueue import Enqueue, batches
 from podinsight.adapters.database.episode_rows import episode_query, to_episode
 from podinsight.adapters.database.feed_items import FeedItems, guid_key
-from podinsight.adapters.database.feed_names import NAMES_LOCK, find_feed, remember_names
+from podinsight.adapters.database.feed_names import NAMES_LOCK, find_feed, is_slug_taken, lock_names, remember_names
 from podinsight.adapters.database.lanes import LaneMoves
 from podinsight.adapters.database.models import chunks, episodes, feeds, guid_aliases, work
 from podinsight.adapters.database.units import ENQUEUE_LOCK
@@ -66,6 +66,7 @@ class SqlIntake(Enqueue):
 
     def add(self, feed_id: str, slug: str, items: Sequence[FeedItem]) -> list[Episode]:
         with self._db.write() as conn:
+            lock_names(self._db, conn, feed_id)
             self._lock_feed(conn, feed_id, slug)
             self._merge_unknown(conn, feed_id, items)
             by_key = self._by_key(conn, feed_id, list({guid_key(item.guid) for item in items}))
@@ -156,14 +157,11 @@ class SqlIntake(Enqueue):
         if row is None:
             raise Permanent(f"no feed {feed_id}")
         if row.slug is None and slug is not None:
-            named = identity.unique_slug(_plain_slug(slug), lambda text: self._slug_taken(conn, text), feed_id)
+            named = identity.unique_slug(_plain_slug(slug), lambda text: is_slug_taken(conn, text), feed_id)
             conn.execute(update(feeds).where(feeds.c.id == feed_id).values(slug=named))
 
-    def _slug_taken(self, conn: Connection, slug: str) -> bool:
-        return slug == DIRECT_SLUG or conn.execute(select(feeds.c.id).where(feeds.c.slug == slug)).first() is not None
-
     def _merge_unknown(self, conn: Connection, feed_id: str, items: Sequence[FeedItem]) -> int:
-        """Adds those that are not known; what a manifest or an archive says changes nothing of those that are."""
+        """Adds those whose GUIDs are not known; what a manifest or an archive says changes nothing of the others."""
         known = self._by_key(conn, feed_id, list({guid_key(item.guid) for item in items}))
         added = self._items.merge(conn, feed_id, [x for x in items if guid_key(x.guid) not in known])
         conn.execute(update(feeds).where(feeds.c.id == feed_id).values(episodes=feeds.c.episodes + added))

@@ -9,11 +9,12 @@ import pytest
 
 from podinsight.adapters.clock import SystemClock
 from podinsight.adapters.doorkeeper import Doorkeeper
+from podinsight.adapters.host_notes import NoteBook
 from podinsight.adapters.host_rules import KEPT_SECONDS, HostRules
 from podinsight.adapters.lease_keeper import elapsed
 from podinsight.adapters.memory_gate import MemoryGate
-from podinsight.domain.hosts import HostLimits, HostNote, HostRule
-from podinsight.errors import Abandoned, Busy, Permanent, Transient, Unavailable
+from podinsight.domain.hosts import GateAnswer, GateState, HostLimits, HostNote, HostRule
+from podinsight.errors import Abandoned, Busy, GateAway, Permanent, Transient, Unavailable
 from podinsight.ports import HostRow
 from tests.support.clock import ManualClock
 
@@ -165,9 +166,10 @@ def test_nothing_is_requested_when_the_gate_is_away_or_has_no_memory(lobby: Lobb
         lobby.door.permit(HOST).__enter__()
     assert caught.value.seconds >= 1
     lobby.gate.down = True
-    with pytest.raises(Busy, match=r"nothing is requested from libsyn\.com: the host gate does not answer") as caught:
+    with pytest.raises(GateAway, match=r"from libsyn\.com: the host gate does not answer") as caught:
         lobby.door.permit(HOST).__enter__()
     assert caught.value.seconds >= 2
+    lobby.gate.down = False
 
 
 def test_abandons_the_wait_when_asked_to_stop() -> None:
@@ -322,6 +324,77 @@ def test_a_place_given_back_during_its_renewal_is_not_put_back() -> None:
     assert gate.state(HOST, rule).in_flight == 0
 
 
+def test_a_place_given_back_during_its_renewal_is_not_lost(caplog: pytest.LogCaptureFixture) -> None:
+    """Else its callback cuts off the next hop, whose place is fine."""
+    gate = PuttingBackGate()
+    gate.open()
+    door = Doorkeeper(gate, lambda host: (host, HostRule(1, 100.0)), 0.05, 0.1, lambda note: None)
+    cut = threading.Event()
+    with door.permit("hop1.test") as permit:
+        permit.on_lost(cut.set)
+        gate.renewing.wait(5)
+    with door.permit("hop2.test"):
+        gate.renewing.clear()
+        gate.go_on.set()
+        assert gate.renewing.wait(5), "the answer of the first renewal is dealt with before the second"
+        assert not cut.is_set()
+    assert "is lost" not in caplog.text
+
+
+class ForgetfulGate(MemoryGate):
+    """Answers are lost while `deaf`: acquire has been executed, release has not."""
+
+    def __init__(self) -> None:
+        super().__init__(SystemClock(), 5.0, 60.0)
+        self.deaf = False
+        self.open()
+
+    def acquire(self, host: str, lease: str, rule: HostRule) -> GateAnswer:
+        answer = super().acquire(host, lease, rule)
+        self._hear()
+        return answer
+
+    def release(
+        self, host: str, lease: str, rule: HostRule, granted_at: float, throttled: float | None = None
+    ) -> GateState:
+        self._hear()
+        return super().release(host, lease, rule, granted_at, throttled)
+
+    def _hear(self) -> None:
+        if self.deaf:
+            raise Unavailable("timed out")
+
+
+def test_a_place_that_was_granted_unheard_is_given_back_as_soon_as_the_gate_answers() -> None:
+    gate, rule = ForgetfulGate(), HostRule(1, 100.0)
+    door = Doorkeeper(gate, lambda host: (host, rule), 0.1, 0.1, lambda note: None)
+    gate.deaf = True
+    with pytest.raises(GateAway):
+        door.permit(HOST).__enter__()
+    assert gate.state(HOST, rule).in_flight == 1
+    gate.deaf = False
+    wait_for(lambda: gate.state(HOST, rule).in_flight == 0, 3.0)
+    wait_for(lambda: not [thread for thread in threading.enumerate() if "settling" in thread.name])
+
+
+@pytest.mark.parametrize(("asked", "seconds"), [(None, 3), (3600.0, 3600), (1e9, 86_400)])
+def test_a_429_is_obeyed_and_noted_when_the_gate_cannot_be_told(asked: float | None, seconds: float) -> None:
+    """F6. The database is away as well: its rule says nothing of the cool-down."""
+    gate, rule, notes = ForgetfulGate(), HostRule(4, 100.0), list[HostNote]()
+    door = Doorkeeper(gate, lambda host: (host, rule), 0.1, 0.1, notes.extend)
+    with door.permit(HOST) as permit:
+        permit.answered(429, asked)
+        gate.deaf = True
+    wait_for(lambda: notes)
+    (note,) = notes
+    assert note.cooling_until == pytest.approx(time.time() + seconds, abs=1)
+    gate.deaf = False
+    with pytest.raises(Busy, match="wants to be left alone"):
+        door.permit(HOST).__enter__()
+    wait_for(lambda: gate.state(HOST, rule).in_flight == 0, 3.0)
+    assert gate.state(HOST, rule).limit == 2, "and the gate is told later"
+
+
 @pytest.mark.parametrize(
     ("status", "throttled", "failed"), [(200, 0, 0), (304, 0, 0), (404, 0, 0), (429, 1, 0), (503, 1, 0), (500, 0, 1)]
 )
@@ -394,6 +467,15 @@ def test_notes_that_cannot_be_written_are_kept() -> None:
     away = False
     door.flush()
     assert [each.requests for each in written] == [2]
+
+
+def test_of_two_cool_downs_that_are_noted_together_the_later_one_holds() -> None:
+    written: list[HostNote] = []
+    book = NoteBook(written.extend, 60.0)
+    for until in (90.0, 30.0, None):
+        book.add(HostNote(KEY, 1, cooling_until=until))
+    book.flush()
+    assert [each.cooling_until for each in written] == [90.0]
 
 
 # ---------------------------------------------------------------------------------------------------- rules

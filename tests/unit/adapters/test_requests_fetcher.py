@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from email.utils import formatdate
@@ -587,6 +587,39 @@ def test_a_closed_port_and_an_unknown_name_may_pass(web: WebServer) -> None:
 
     with pytest.raises(Transient, match=r"does not resolve: gone\.example"):
         fetcher_with(resolver=nobody).document("http://gone.example/feed")
+
+
+def test_a_resolver_that_hangs_is_bound_by_the_time_outs(web: WebServer) -> None:
+    url, go_on = web.serve("/a", b"1"), threading.Event()
+    slow = url.replace("127.0.0.1", "cdn.example.com")
+
+    def hangs(host: str, port: int) -> list[str]:
+        go_on.wait(30)
+        return ["127.0.0.1"]
+
+    fetcher = fetcher_with(resolver=hangs, connect_seconds=0.2, connections=1)
+    began = time.monotonic()
+    for _ in range(2):
+        with pytest.raises(Transient, match=r"the host name does not resolve in time: cdn\.example\.com"):
+            fetcher.document(slow)
+    with pytest.raises(Transient, match=r"no connection: too many host names do not resolve in time: cdn\.example"):
+        fetcher.document(slow)
+    with pytest.raises(Transient, match=r"not done after 0\.5 s|does not resolve in time"):
+        fetcher_with(resolver=hangs, total_seconds=0.5).document(slow)
+    assert time.monotonic() - began < 15
+    go_on.set()
+    for _ in range(5):  # they come back in their own time, and make room
+        assert bytes_of(poll_until(lambda: fetcher.document(slow))) == b"1"
+
+
+def poll_until(call: Callable[[], Document]) -> Document:
+    until = time.monotonic() + 10
+    while True:
+        try:
+            return call()
+        except Transient:
+            if time.monotonic() > until:
+                raise
 
 
 @pytest.mark.parametrize("url", ["ftp://example.com/a", "example.com/a", "", "http:///a", "http://a b/", "http://a:x/"])

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from podinsight.cli import feeds_check
 from podinsight.cli.main import cli
 from podinsight.domain.feed import Document
-from podinsight.errors import Permanent, Unavailable
+from podinsight.errors import Busy, GateAway, Permanent, PodinsightError, Unavailable
 from tests.support.feeds import rss
 from tests.unit.cli.desk import Desk
 
@@ -222,6 +222,39 @@ def test_import_from_a_url_and_poll_at_once(desk: Desk) -> None:
     assert result.stderr.count("404") == 1
     assert result.stderr.count("not a feed: plain text") == 1
     assert [feed.title for feed in desk.store.catalogue.feeds() if feed.slug] == ["The Show"]
+
+
+class Shut:
+    """A fetcher that is not let in."""
+
+    def __init__(self, error: PodinsightError) -> None:
+        self._error = error
+
+    def document(self, url: str, *_more: object, **_named: object) -> Document:
+        raise self._error
+
+
+def test_import_and_poll_without_the_host_gate(desk: Desk, listed: str) -> None:
+    error = GateAway("nothing is requested from a.example: the host gate does not answer", 3.0)
+    desk.world = replace(desk.world, fetcher=Shut(error))  # type: ignore[arg-type]
+    result = desk.run("feeds", "import", listed, "--poll", "--json")
+    assert result.exit_code == 3
+    assert result.stderr == f"podrun: not all feeds were read: {error}\n"
+    assert json.loads(result.stdout)["new"] == 3, "they are followed all the same"
+    assert desk.run("feeds", "add", "https://d.example/feed").exit_code == 3
+
+
+def test_import_and_poll_tells_what_was_postponed(desk: Desk, listed: str) -> None:
+    error = Busy("the host wants to be left alone for another 40 s", 40.0)
+    desk.world = replace(desk.world, fetcher=Shut(error))  # type: ignore[arg-type]
+    result = desk.run("feeds", "import", listed, "--poll", "--json")
+    assert result.exit_code == 1
+    assert f"podrun: https://c.example/feed: not read yet: {error}\n" in result.stderr
+    assert "pa55" not in result.output
+    assert "s3cret" not in result.output
+    postponed = json.loads(result.stdout)["postponed"]
+    assert len(postponed) == 3
+    assert {"url": "https://a.example/feed", "reason": str(error)} in postponed
 
 
 @pytest.mark.parametrize("name", ["out.opml", "out.yaml"])

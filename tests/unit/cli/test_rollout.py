@@ -1,6 +1,7 @@
 """podrun manifest, fetch --manifest, gate, adopt, hosts and retry on a small web (F2, F3, F14, F15)."""
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -325,9 +326,18 @@ def test_hosts_set_lays_down_a_rule_and_takes_it_back(desk: Desk) -> None:
     assert desk.run("hosts").stdout == "no host was asked for anything today, and none has a rule\n"
     assert desk.run("hosts", "set", "Libsyn.com.", "--limit", "2").stdout.startswith("libsyn.com: 2 at a time")
     assert desk.json("hosts", "set", "libsyn.com", "--rate", "0.5") == {
-        "host": "libsyn.com", "limit": 2, "rate": 0.5, "reset": False,
+        "host": "libsyn.com", "limit": 2, "rate": 0.5, "reset": False, "pause_seconds": 0.0,
     }  # fmt: skip
     assert desk.json("hosts", "set", "libsyn.com", "--reset")["limit"] == 3
+
+
+def test_hosts_set_pauses_hosts_that_fall_under_another_key(desk: Desk) -> None:
+    result = desk.run("hosts", "set", "show.example", "--limit", "2")
+    assert result.stdout.splitlines()[1:] == ["nothing is requested there for 20 s, so that requests of before can end"]
+    cooling = desk.store.hosts.row("show.example", "2026-11-22").cooling_until
+    assert cooling == pytest.approx(time.time() + 20, abs=5)
+    assert len(desk.run("hosts", "set", "show.example", "--limit", "3").stdout.splitlines()) == 1
+    assert desk.json("hosts", "set", "show.example", "--reset")["pause_seconds"] == 20.0
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ def test_a_day_is_a_date() -> None:
     assert read_meta(b'{"published": "2024-01-01"}').published == SIX - 6 * 3600
 
 
-@pytest.mark.parametrize("said", [None, "", "soon", True, [], {}, 0, -5, 1e17, "1e400", "9" * 5000, "0001-01-01T00:00+14:00"])
+@pytest.mark.parametrize(
+    "said", [None, "", "soon", True, [], {}, 0, -5, 1e17, "1e400", "9" * 5000, "0001-01-01T00:00+14:00"]
+)
 def test_what_is_no_date_is_none(said: object) -> None:
     assert read_meta(json.dumps({"published": said}).encode()).published is None

@@ -14,6 +14,7 @@ from podinsight.domain.identity import (
     direct_guid,
     episode_id,
     feed_id,
+    file_title,
     host_of,
     normalise_guid,
     normalise_url,
@@ -151,10 +152,80 @@ def test_redact_url(url: str, shown: str) -> None:
     assert redact_url(url) == shown
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://e.com/hdnts=exp=1~hmac=SECRET/e.mp3", "https://e.com/hdnts=***/e.mp3"),
+        ("https://e.com/exp=1~acl=/*~hmac=SECRET/e.mp3", "https://e.com/exp=***/*~hmac=***/e.mp3"),
+        ("https://e.com/a;jsessionid=SECRET;v=1/e.mp3", "https://e.com/a;jsessionid=***;v=1/e.mp3"),
+        ("https://e.com/a%3Bjsessionid%3DSECRET/e.mp3", "https://e.com/a%3Bjsessionid%3D***/e.mp3"),
+        ("https://e.com/t%6Fken=SECRET/e.mp3", "https://e.com/t%6Fken=***/e.mp3"),
+        ("https://e.com/season=2/e.mp3", "https://e.com/season=2/e.mp3"),
+        ("https://e.com/?sid=SECRET&pw=SECRET&access=SECRET&accessKey=SECRET", "https://e.com/?sid=***&pw=***&access=***&accessKey=***"),
+        ("https://e.com/?k=SECRET7890abcdef&id=1", "https://e.com/?k=***&id=1"),
+        ("https://e.com/?k=pop&side=b&inside=1&power=2", "https://e.com/?k=pop&side=b&inside=1&power=2"),
+        ("https://e.com/?%74oken=SECRET&%2574oken=SECRET", "https://e.com/?%74oken=***&%2574oken=***"),
+        ("https://e.com/?token%3DSECRET&n=1", "https://e.com/?token%3D***&n=1"),
+        ("https://e.com/?nonce=SECRET&AWSAccessKeyId=SECRET&utm_id=SECRET&id=1", "https://e.com/?nonce=***&AWSAccessKeyId=***&utm_id=***&id=1"),
+        ("https://e.com/?sv=1&sr=b&se=2&sig=SECRET&id=1", "https://e.com/?sv=***&sr=***&se=***&sig=***&id=1"),
+        ("https://e.com/?redirect=https://user:SECRET@x/&n=1", "https://e.com/?redirect=https://***@x/&n=1"),
+        ("https://e.com/?to=https%3A%2F%2Fuser%3ASECRET%40x%2Fa&n=1", "https://e.com/?to=https%3A%2F%2F***%40x%2Fa&n=1"),
+        ("https://e.com/?to=https://x/?token=SECRET/SECRET=", "https://e.com/?to=https://x/?token=***"),
+        ("https://e.com/?to=https%3A%2F%2Fx%2F%3Fid%3D1%26token%3DSECRET", "https://e.com/?to=https%3A%2F%2Fx%2F%3Fid%3D1%26token%3D***"),
+        ("https://e.com/r/https://user:SECRET@x/e.mp3", "https://e.com/r/https://***@x/e.mp3"),
+        ("https://e.com/@ann/e.mp3?mail=ann@x", "https://e.com/@ann/e.mp3?mail=ann@x"),
+    ],
+)  # fmt: skip
+def test_redact_url_looks_into_paths_and_values(url: str, shown: str) -> None:
+    assert redact_url(url) == shown
+    assert redact_url(shown) == shown
+
+
 @settings(deadline=None)
 @given(st.text())
 def test_redact_url_never_raises(url: str) -> None:
     redact_url(url)
+
+
+@settings(deadline=None)
+@given(st.text(st.sampled_from("/?&;=%25374Dd:@~ktoen#[]."), max_size=60).map(lambda rest: f"https://e.com/{rest}"))
+def test_redacting_twice_shows_no_less(url: str) -> None:
+    assert redact_url(redact_url(url)) == redact_url(url)
+
+
+@settings(deadline=None)
+@given(st.text().map(lambda rest: f"https://e.com/{rest}"))
+def test_file_title_is_one_readable_line(url: str) -> None:
+    try:
+        host_of(url)
+    except InvalidUrl:
+        assume(False)
+    assert file_title(url).isprintable()
+    assert file_title(url).strip()
+
+
+@pytest.mark.parametrize(
+    ("url", "title"),
+    [
+        ("https://e.com/a/One%20%26%20only.mp3?Signature=AAAA/topsecret=", "One & only.mp3"),
+        ("https://e.com/a/caf%C3%A9.mp3#t=1", "café.mp3"),
+        ("https://e.com/a/%FF.mp3", "%FF.mp3"),
+        ("https://e.com/a/b%0Ac.mp3", "b c.mp3"),
+        ("https://e.com/a/1.mp3;jsessionid=topsecret", "1.mp3"),
+        ("https://e.com/a/b%2F1.mp3", "1.mp3"),
+        ("https://e.com/a/season=2.mp3", "season=2.mp3"),
+        ("https://e.com/?x=1.mp3", "e.com"),
+        ("https://e.com", "e.com"),
+        ("https://e.com/a/token=topsecret", "e.com"),
+        ("https://e.com/a/x%3Ftoken%3Dtopsecret", "e.com"),
+        ("https://e.com/to/https://me:topsecret@x.example", "e.com"),
+        ("https://e.com/a/eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFt.topsecret", "e.com"),
+        ("https://e.com/a/0123456789abcdef0123456789abcdef.mp3", "0123456789abcdef0123456789abcdef.mp3"),
+        ("https://e.com/a/the-one-with-a-long-name-and-no-extension", "the-one-with-a-long-name-and-no-extension"),
+    ],
+)  # fmt: skip
+def test_file_title(url: str, title: str) -> None:
+    assert file_title(url) == title
 
 
 @settings(deadline=None)

@@ -168,3 +168,9 @@ def test_unknown_columns_are_named_and_times_without_a_zone_are_utc() -> None:
     (row,) = reader
     assert isinstance(row, ManifestRow)
     assert row.published == 1_700_000_000.0
+
+
+def test_nothing_of_a_query_becomes_the_title_of_a_bare_url() -> None:
+    (row,) = read("url\nhttps://cdn.test/One%20two.mp3;sid=x?Signature=AAAA/topsecret=\n")
+    assert isinstance(row, ManifestRow)
+    assert row.item().title == "One two.mp3"

@@ -47,6 +47,8 @@ def test_a_text_of_a_megabyte_is_no_burden() -> None:
 def test_of_an_unexpected_error_the_first_line_is_said() -> None:
     error = KeyError("x")
     assert unexpected(error) == "KeyError: 'x'"
-    wrong = RuntimeError("\n(db) failed at https://u:s3cret@h.test/\n[SQL: …]\n[parameters: ('https://h/?token=s3cret')]")
+    wrong = RuntimeError(
+        "\n(db) failed at https://u:s3cret@h.test/\n[SQL: …]\n[parameters: ('https://h/?token=s3cret')]"
+    )
     assert unexpected(wrong) == "RuntimeError: (db) failed at https://h.test/"
     assert unexpected(RuntimeError()) == "RuntimeError: "

@@ -17,7 +17,7 @@ from podinsight.domain.hosts import HostLimits
 from podinsight.domain.work import State
 from podinsight.errors import Busy, NotThere, Permanent, Transient
 from podinsight.ports import Body, ObjectStore, Piece, Probe
-from podinsight.services.fetch import FetchPorts, fetch_episode
+from podinsight.services.fetch import FetchPorts, fetch_episode, find_or_add
 from podinsight.services.lease import LeaseTimes
 from tests.support.clock import ManualClock
 
@@ -174,6 +174,12 @@ def test_a_feed_that_cannot_be_read_now_may_yet_know_the_url(
 def test_a_bare_url_has_no_feed_to_ask(store: SqlStore, objects: ObjectStore) -> None:
     with pytest.raises(NotThere):
         run(FetchPorts(store, objects, Web({OLD: NotThere("gone", 404)}), AnyAudio(), _no_feed), OLD)
+
+
+def test_nothing_of_a_query_becomes_the_title_of_a_bare_url(store: SqlStore) -> None:
+    assert find_or_add(store, "https://cdn.test/a/One%20two.mp3?Signature=AAAA/topsecret=").title == "One two.mp3"
+    assert find_or_add(store, "https://cdn.test/?Signature=AAAA/topsecret=").title == "cdn.test"
+    assert find_or_add(store, "https://cdn.test/a/hdnts=exp=1~hmac=topsecret").title == "cdn.test"
 
 
 def test_a_busy_host_delays_the_row_without_an_attempt(store: SqlStore, objects: ObjectStore, episode: Episode) -> None:

@@ -1,5 +1,7 @@
 """Polling: what one feed breaks, what a server may ask for, and reading a feed again for a fresh URL."""
 
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -13,9 +15,9 @@ from podinsight.adapters.feedparser_feeds import FeedparserParser
 from podinsight.domain.episode import Episode
 from podinsight.domain.feed import Document, FeedItem
 from podinsight.domain.hosts import HostLimits
-from podinsight.errors import Busy, Permanent, Transient, Unavailable
+from podinsight.errors import Busy, GateAway, Permanent, Transient, Unavailable
 from podinsight.ports import Body
-from podinsight.services.poll import POLLERS, PollPorts, poll_due, poll_feed, reread
+from podinsight.services.poll import POLLERS, PollPorts, poll_due, poll_feed, poll_pass, reread
 from tests.support.clock import ManualClock
 
 LONG_HOST = ".".join(["h" * 60] * 5)
@@ -116,6 +118,68 @@ def test_a_busy_gate_is_no_error_of_the_feed(store: SqlStore, clock: ManualClock
     web.answers[feed.url] = FEED
     clock.advance(41)
     assert poll_due(ports, 3600.0, 60.0, lambda: False) == (1, [])
+
+
+def test_what_was_postponed_is_told(store: SqlStore, clock: ManualClock) -> None:
+    web = Web()
+    feed, _ = store.catalogue.add_feed("https://a.test/feed")
+    web.answers = {feed.url: Busy("a.test is busy", 40.0)}
+    polled = poll_pass(PollPorts(store, web, FeedparserParser(), clock), 3600.0)
+    assert (polled.added, polled.faults, polled.postponed, polled.away) == (0, {}, {feed.id: "a.test is busy"}, None)
+
+
+def test_what_was_postponed_and_read_in_the_same_pass_is_not_told(store: SqlStore, clock: ManualClock) -> None:
+    web = Web()
+    feed, _ = store.catalogue.add_feed("https://a.test/feed")
+    turns = iter([Busy("a.test is busy", -1.0), None])
+
+    def answer() -> bytes:
+        if error := next(turns):
+            raise error
+        return FEED
+
+    web.answers = {feed.url: answer}
+    polled = poll_pass(PollPorts(store, web, FeedparserParser(), clock), 3600.0)
+    assert (polled.added, polled.postponed) == (1, {})
+
+
+def test_a_gate_that_is_away_ends_the_pass_and_no_feed_has_an_error(store: SqlStore, clock: ManualClock) -> None:
+    web = Web()
+    feeds = [store.catalogue.add_feed(f"https://h{n}.test/feed")[0] for n in range(5 * POLLERS)]
+    web.answers = {feed.url: GateAway("the host gate does not answer", 3.0) for feed in feeds}
+    ports = PollPorts(store, web, FeedparserParser(), clock)
+    assert poll_due(ports, 3600.0, 60.0, lambda: False) == (0, ["the host gate does not answer"])
+    assert len(web.asked) <= 2 * POLLERS
+    assert "poll_feeds" not in store.control.ticks()
+    assert {feed.error for feed in store.catalogue.feeds()} == {None}
+    with pytest.raises(Unavailable, match="does not answer"):
+        poll_feed(ports, feeds[0], 3600.0)
+    assert store.catalogue.feed(feeds[0].id).next_poll_at == clock.now() + 3.0  # type: ignore[union-attr]
+
+
+def test_an_interrupted_pass_ends_after_the_feeds_that_it_is_at(store: SqlStore, clock: ManualClock) -> None:
+    """Ctrl-C while `podrun feeds import --poll` reads."""
+    web, begun, go_on = Web(), threading.Semaphore(0), threading.Event()
+
+    def answer() -> bytes:
+        begun.release()
+        go_on.wait(30)
+        return FEED
+
+    for n in range(5 * POLLERS):
+        feed, _ = store.catalogue.add_feed(f"https://h{n}.test/feed")
+        web.answers[feed.url] = answer
+
+    def interrupt() -> None:
+        for _ in range(POLLERS):
+            assert begun.acquire(timeout=30)
+        os.kill(os.getpid(), signal.SIGINT)
+        threading.Timer(0.3, go_on.set).start()
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        poll_pass(PollPorts(store, web, FeedparserParser(), clock), 3600.0)
+    assert len(web.asked) == POLLERS
 
 
 def test_a_feed_has_a_user_agent_of_its_own(store: SqlStore, clock: ManualClock) -> None:

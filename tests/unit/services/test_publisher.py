@@ -276,9 +276,7 @@ def test_what_is_away_for_longer_is_given_up_and_the_log_says_what_that_means(
     assert "secret" not in caplog.text
 
 
-def test_what_is_not_there_is_asked_for_once_and_is_no_warning(
-    house: House, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_is_not_there_is_asked_for_once_and_is_no_warning(house: House, caplog: pytest.LogCaptureFixture) -> None:
     house.web.answers = {JSON: Permanent("too large"), VTT: ZeroDivisionError("ours")}
     assert collect(house.publisher_ports(), house.episode, SECONDS, "raw/a/t-", lambda: None) == ((), ())
     assert house.web.asked == [JSON, VTT, SRT]

@@ -3,7 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-from podinsight.domain.identity import InvalidUrl, fingerprint
+from podinsight.domain.enclosure import fingerprint
+from podinsight.domain.identity import InvalidUrl
 
 revision = "0002"
 down_revision = "0001"
