@@ -146,9 +146,9 @@ def too_long(url: str, deadline: Deadline) -> Transient:
 
 def _declared(response: requests.Response) -> int | None:
     value = str(response.headers.get("Content-Length", "")).strip()
-    if "chunked" in str(response.headers.get("Transfer-Encoding", "")).lower() or not value.isdecimal():
-        return None
-    return int(value)
+    chunked = "chunked" in str(response.headers.get("Transfer-Encoding", "")).lower()
+    readable = value.isdecimal() and len(value) <= 18  # of thousands of digits Python makes no number
+    return int(value) if readable and not chunked else None
 
 
 def finish(response: requests.Response, deadline: Deadline) -> None:
