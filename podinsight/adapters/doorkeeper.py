@@ -24,7 +24,7 @@ from podinsight.adapters.host_notes import NoteBook
 from podinsight.adapters.lease_keeper import HeldLease, LeaseKeeper, elapsed
 from podinsight.domain.hosts import GateAnswer, HostNote, HostRule
 from podinsight.domain.work import LONGEST_RETRY_AFTER
-from podinsight.errors import Abandoned, Busy, GateAway, PodinsightError, Transient, Unavailable
+from podinsight.errors import Abandoned, Busy, GateAway, PodinsightError, Refused, Transient, Unavailable
 from podinsight.ports import HostGate
 
 log = logging.getLogger(__name__)
@@ -180,7 +180,8 @@ class Permit:
             return
         throttled = (self._retry_after or 0.0) if self._status in THROTTLED else None
         failed = throttled is None and ((self._status or 0) >= 500 or (_is_failure(error) and not held.lost))
-        seen = HostNote(held.host, 1, int(throttled is not None), int(failed), self._received)
+        asked = not (self._status is None and isinstance(error, Refused))  # an address that is refused is never asked
+        seen = HostNote(held.host, int(asked), int(throttled is not None), int(failed), self._received)
         self._doorkeeper._leave(held, seen, throttled)
 
     def answered(self, status: int, retry_after: float | None = None) -> None:

@@ -83,8 +83,8 @@ def check_status(
 def retry_after(value: str | None) -> float | None:
     """Seconds from now that a Retry-After header asks for, from seconds or an HTTP date; None when unreadable."""
     text = (value or "").strip()
-    if text.isascii() and text.isdigit() and len(text) < 10:
-        return float(text)
+    if text.isascii() and text.isdigit():
+        return float(text[:18])  # whoever asks for an age is obeyed for as long as anybody is (LONGEST_RETRY_AFTER)
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
     except (ValueError, TypeError, OverflowError):

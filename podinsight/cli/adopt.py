@@ -28,7 +28,11 @@ AREAS = ("raw", "stage")
     metavar="SLUG=URL",
     help="The feed to which the folder SLUG belongs; it is followed from now on. Can be repeated.",
 )
-@click.option("--dry-run", is_flag=True, help="Change nothing; say what would be adopted.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Change nothing; say what would be adopted, by names and sizes: contents are read by the real run.",
+)
 @json_option
 @pass_session
 def adopt(session: Session, urls: tuple[str, ...], feeds: tuple[str, ...], dry_run: bool, as_json: bool) -> int:

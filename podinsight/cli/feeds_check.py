@@ -183,6 +183,6 @@ def _extras(items: tuple[FeedItem, ...]) -> str:
         ("with chapters", sum(1 for item in items if item.chapters)),
         ("with persons", sum(1 for item in items if item.persons)),
         ("without a date", sum(1 for item in items if item.published is None)),
-        ("without a length", sum(1 for item in items if item.duration is None)),
+        ("without a duration", sum(1 for item in items if item.duration is None)),
     )
     return ", ".join(f"{number:,} {what}" for what, number in found if number)

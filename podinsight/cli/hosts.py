@@ -34,7 +34,7 @@ def hosts(ctx: click.Context, session: Session, as_json: bool) -> None:
     if not found:
         out.line("no host was asked for anything today, and none has a rule")
         return
-    names = ("host", "limit", "rate", "in flight", "cooling until", "requests", "429", "failed")
+    names = ("host", "limit", "rate", "in flight", "cooling until", "requests", "429/503", "failed")
     out.table(names, [_cells(each) for each in found], right=(1, 2, 3, 5, 6, 7))
 
 

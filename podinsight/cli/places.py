@@ -13,12 +13,14 @@ from podinsight.settings import Settings
 
 
 def canonical(url: str) -> str:
-    """One spelling of `file:///folder` and `s3://bucket/prefix`. Raises CommandError when it is neither."""
+    """One spelling of `file:///folder`, `s3://bucket/prefix` and of a path. Raises CommandError for anything else."""
     parts = urlsplit(url)
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path.startswith("/"):
         return Path(unquote(parts.path)).resolve().as_uri()
     if parts.scheme == "s3" and parts.netloc and "@" not in parts.netloc:
         return f"s3://{parts.netloc}{parts.path}".rstrip("/")
+    if not parts.scheme:
+        return Path(url).expanduser().resolve().as_uri()
     raise CommandError(f"{parts.scheme}://… cannot be read here: write s3://bucket/key, file:///folder, or a path")
 
 

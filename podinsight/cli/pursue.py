@@ -105,7 +105,7 @@ def summarise(
             document[stage] = numbers | {"bytes": total, "audio_seconds": audio}
             words.append(size(total))
             if meter is not None:
-                ended, traffic = (len(episodes), len(outcome.endings)), meter.since()
+                ended, traffic = (len(episodes), len(outcome.endings)), meter.settled(len(outcome.endings))
                 document[stage] = numbers | {"bytes": total, "audio_seconds": audio} | goals_document(*ended, traffic)
                 judged = goals_words(*ended, traffic)
         else:

@@ -67,7 +67,8 @@ class _Tally:
     lost_count: int = 0
     untrue: list[str] = field(default_factory=list)
     untrue_count: int = 0
-    days: Counter[str] = field(default_factory=Counter)
+    days: Counter[tuple[str, str]] = field(default_factory=Counter)  # (day, feed slug) → episodes fetched then
+    hosts: dict[str, set[str]] = field(default_factory=dict)  # day → hosts that they were fetched from
     unended: list[str] = field(default_factory=list)
 
 
@@ -91,7 +92,9 @@ def check(
                 if state is State.DONE:
                     done.append(episode)
                     if episode.fetched_at:
-                        tally.days[utc_day(episode.fetched_at)] += 1
+                        day = utc_day(episode.fetched_at)
+                        tally.days[day, episode.feed_slug] += 1
+                        tally.hosts.setdefault(day, set()).add(episode.host)
                 elif state is None or state in OPEN_STATES:
                     _note(tally.unended, f"{_name(episode)}: {state.value if state else 'not asked for'}")
             for finding in threads.map(lambda episode: _look(objects, stage, episode), done):
@@ -103,7 +106,7 @@ def check(
         _success(stage, tally),
         _objects(stage, tally),
         _meta(tally),
-        *(_metrics(store, tally.days) if stage == "fetch" else ()),
+        *(_metrics(store, tally) if stage == "fetch" else ()),
     ]
 
 
@@ -192,16 +195,18 @@ def _meta(tally: _Tally) -> Criterion:
     )
 
 
-def _metrics(store: StatusStore, days: Counter[str]) -> list[Criterion]:
-    """Over the days on which these episodes were fetched: the daily rates, weighted by episodes, and all requests."""
+def _metrics(store: StatusStore, tally: _Tally) -> list[Criterion]:
+    """Of the feeds and hosts of these episodes, on the days on which they were fetched: the feeds' daily rates,
+    weighted by episodes, and all requests at the hosts. What other feeds and hosts met is not theirs."""
+    days = tally.days
     rates: list[tuple[float, int]] = []
     asked = Traffic(0, 0)
-    for day in sorted(days):
-        of_all = [
-            each.value for each in store.metrics.read(day) if each.name == "DownloadSuccessRate" and not each.dimensions
-        ]
-        rates += [(of_all[0], days[day])] if of_all else []
-        here = traffic(store.hosts.rows(day))
+    for day, names in sorted(tally.hosts.items()):
+        for each in store.metrics.read(day):
+            count = days.get((day, each.dimensions.get("feed_slug", "")), 0)
+            if each.name == "DownloadSuccessRate" and count:
+                rates.append((each.value, count))
+        here = traffic(row for row in store.hosts.rows(day) if row.host in names)
         asked = Traffic(asked.requests + here.requests, asked.throttled + here.throttled)
     weight = sum(count for _rate, count in rates)
     rate = sum(rate * count for rate, count in rates) / weight if weight else None

@@ -58,6 +58,16 @@ def red(found: dict[str, Criterion]) -> set[str]:
     return {name for name, each in found.items() if not each.green}
 
 
+def test_what_other_feeds_and_hosts_met_is_not_held_against_these(rows: Rows, objects: ObjectStore) -> None:
+    ended(rows, 3)
+    put(rows.store, objects)
+    host = next(iter(rows.store.intake.page(0, 10))).host
+    rows.store.hosts.observe([HostNote(host, requests=1000), HostNote("other.test", requests=10, throttled=10)])
+    found = judge(rows, objects)
+    assert found["PerHost429"].value == "0 %"
+    assert red(found) == set()
+
+
 def test_all_there_is_green(rows: Rows, objects: ObjectStore) -> None:
     ended(rows, 3)
     put(rows.store, objects)
