@@ -4,7 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,6 +17,7 @@ from podinsight.ports import Clock, FeedParser, Fetcher, StatusStore
 
 POLLERS: Final = 4  # feeds at a time in one task: a slow one delays the others little
 REREAD_SECONDS: Final = 60.0
+_LOOK_SECONDS = 0.2
 _HOLD_SECONDS = 300.0
 # Hundreds of episodes of one feed may fail at once: in one process one of them reads it again, the others wait for it.
 _REREADING: Final = tuple(threading.Lock() for _ in range(64))
@@ -133,8 +134,12 @@ def poll_pass(
     state = _Pass(time.monotonic() + budget, stopping)
     with ThreadPoolExecutor(POLLERS, thread_name_prefix="poll") as pool:
         try:
-            for running in [pool.submit(_poll_some, ports, every, state) for _ in range(POLLERS)]:
-                running.result()
+            running = {pool.submit(_poll_some, ports, every, state) for _ in range(POLLERS)}
+            # An interrupt may reach another thread: this one sees it only when it runs.
+            while running:
+                done, running = wait(running, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
+                for each in done:
+                    each.result()
         except BaseException:
             state.ended = True
             pool.shutdown(wait=False, cancel_futures=True)

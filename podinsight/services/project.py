@@ -18,7 +18,7 @@ def meta_json(episode: Episode) -> bytes:
 
     `source` says whose words the transcript has: `whisper`, or `publisher` (F12), then those of the one in `publisher`
     that was accepted. `publisher_transcripts` is what the feed offers, `publisher` what was received. No URL in it has
-    a secret. `same_as`: the earlier episode of the feed that has the same audio, byte by byte.
+    a secret. What depends on which episode came first (`same_as`) is left to the row.
     """
     return (json.dumps(meta(episode), ensure_ascii=False, indent=2, sort_keys=True) + "\n").encode()
 
@@ -38,7 +38,6 @@ def meta(episode: Episode) -> dict[str, object]:
         "audio_sha256": episode.audio_sha256,
         "audio_mime": episode.audio_mime,
         "audio_seconds": episode.audio_seconds,
-        "same_as": episode.same_as,
         "publisher_transcripts": [asdict(link) | {"url": redact_url(link.url)} for link in episode.transcripts],
         "publisher": [asdict(each) for each in episode.publisher],
         "transcript_key": episode.transcript_key,
