@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from podinsight.domain.identity import DEFAULT_PORTS, host_of, normalise_url
+from podinsight.domain.masking import AZURE_SIGNED
 
 # Marks of who counts and parts of signed URLs, known by their names alone.
 _MARKS: Final = re.compile(
@@ -25,10 +26,7 @@ _TOKEN: Final = re.compile(
     r"|session(?:[-_]?id)?|jsessionid|updated|cb",
     re.IGNORECASE,
 )
-# A shared access signature of Azure: https://learn.microsoft.com/rest/api/storageservices/create-service-sas
-_AZURE: Final = frozenset(
-    ("sig", "sv", "ss", "srt", "sr", "sp", "st", "se", "sip", "spr", "skoid", "sktid", "skt", "ske", "sks")
-)
+_AZURE: Final = AZURE_SIGNED | {"sig"}
 _PATH_TOKEN: Final = re.compile(r"(?:token|hdn(?:ea|ts|tl)|exp|expires|sig|signature|auth|jwt)=(.*)", re.IGNORECASE)
 _TIMESTAMP: Final = re.compile(r"[1-4][0-9]{9}(?:[0-9]{3})?")  # seconds or milliseconds, 2001 to 2128
 _AKAMAI: Final = re.compile(r"(?:^|~)hmac=")

@@ -21,7 +21,8 @@ _SECRET: Final = re.compile(
 _SHORT: Final = frozenset({"k"})
 _LONG_VALUE: Final = 16
 # With an Azure signature (sv and sig) these are parts of it; otherwise they may be anything.
-_AZURE: Final = frozenset(
+# https://learn.microsoft.com/rest/api/storageservices/create-service-sas
+AZURE_SIGNED: Final = frozenset(
     ("sv", "ss", "srt", "sr", "sp", "st", "se", "sip", "spr", "skoid", "sktid", "skt", "ske", "sks")
 )
 
@@ -47,7 +48,7 @@ def masked_query(query: str) -> str:
     and without the userinfo of URLs in it."""
     text = _USERINFO.sub(rf"\1{MASK}\2", query)
     names = {_name(each.group().partition("=")[0]).lower() for each in _PARAMETER.finditer(text)}
-    also = _AZURE if {"sv", "sig"} <= names else frozenset()
+    also = AZURE_SIGNED if {"sv", "sig"} <= names else frozenset()
     return _PARAMETER.sub(lambda found: _masked(found.group(), also), text)
 
 
@@ -63,7 +64,8 @@ def _masked(parameter: str, also: frozenset[str] = frozenset()) -> str:
     for before, equals in zip(parts[:-1:2], parts[1::2], strict=True):
         at += len(before) + len(equals)
         name = _name(before)
-        short = name.lower() in _SHORT and len(parameter) - at >= _LONG_VALUE
+        # What is masked already does not make a value long: masking twice is masking once.
+        short = name.lower() in _SHORT and len(parameter[at:].replace(MASK, "")) >= _LONG_VALUE
         if short or name.lower() in also or _SECRET.search(name):
             return parameter[:at] + MASK
     return parameter

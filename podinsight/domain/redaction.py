@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 from podinsight.domain.identity import redact_url
+from podinsight.errors import PodinsightError
 
 # Up to white space or a quotation mark, or to another URL inside: an apostrophe may be part of a password.
 _URL: Final = re.compile(
@@ -30,3 +31,8 @@ def unexpected(error: BaseException) -> str:
     """
     first = str(error).strip().partition("\n")[0]
     return redact_text(f"{type(error).__name__}: {first}")
+
+
+def said(error: BaseException) -> str:
+    """What a row or a report says of an error: our own texts are meant for people, of others see `unexpected`."""
+    return str(error) if isinstance(error, PodinsightError) else unexpected(error)

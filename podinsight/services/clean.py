@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from podinsight.errors import PodinsightError, Refused, Transient, Unavailable
+from podinsight.domain.redaction import said
+from podinsight.errors import Refused, Transient, Unavailable
 from podinsight.ports import Clock, Leftover, ObjectStore, StatusStore
 
 _AT_ONCE = 500
@@ -35,8 +36,7 @@ def clean(store: StatusStore, objects: ObjectStore, clock: Clock, older_seconds:
         except Refused as error:
             faults.append(f"{leftover.prefix}: {error}")
         except Exception as error:  # one that cannot be swept must not keep the others from it
-            what = str(error) if isinstance(error, PodinsightError) else f"{type(error).__name__}: {error}"
-            faults.append(f"{leftover.prefix}: {what}")
+            faults.append(f"{leftover.prefix}: {said(error)}")
             continue
         swept.append(leftover)
     store.work.cleared(swept)

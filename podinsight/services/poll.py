@@ -11,8 +11,9 @@ from typing import Final
 
 from podinsight.domain.episode import DIRECT_SLUG, Episode
 from podinsight.domain.feed import Document, Feed, ParsedFeed
+from podinsight.domain.redaction import said
 from podinsight.domain.work import LONGEST_RETRY_AFTER
-from podinsight.errors import Busy, GateAway, PodinsightError, Transient, Unavailable
+from podinsight.errors import Busy, GateAway, Transient, Unavailable
 from podinsight.ports import Clock, FeedParser, Fetcher, StatusStore
 
 POLLERS: Final = 4  # feeds at a time in one task: a slow one delays the others little
@@ -60,7 +61,7 @@ def _poll(ports: PollPorts, feed: Feed, every: float) -> int:
         raise
     except Exception as error:
         asked = min(error.retry_after or 0.0, LONGEST_RETRY_AFTER) if isinstance(error, Transient) else 0.0
-        catalogue.record_poll_error(feed.id, _reason(error), now() + (asked or every))
+        catalogue.record_poll_error(feed.id, said(error), now() + (asked or every))
         raise
 
 
@@ -74,13 +75,6 @@ def _document(
         return
     with closing(document.body):
         yield document, ports.parser.parse(document)
-
-
-def _reason(error: Exception) -> str:
-    """What the feed's row says. Of an unexpected error the first line only: databases tell all their values."""
-    if isinstance(error, PodinsightError):
-        return str(error)
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 @dataclass(frozen=True)
@@ -174,7 +168,7 @@ def _poll_one(ports: PollPorts, feed: Feed, every: float, state: _Pass) -> None:
     except Busy as error:
         postponed = str(error)
     except Exception as error:  # what one feed breaks must not keep the others from their poll
-        fault = _reason(error)
+        fault = said(error)
     with state.lock:
         state.added += added
         for told, reason in ((state.faults, fault), (state.postponed, postponed)):
@@ -212,4 +206,4 @@ def _read_again(ports: PollPorts, feed: Feed) -> None:
     except (Unavailable, Busy):
         raise
     except Exception as error:  # the episode's own failure is what its row shall say
-        ports.store.catalogue.record_poll_error(feed.id, _reason(error), feed.next_poll_at)
+        ports.store.catalogue.record_poll_error(feed.id, said(error), feed.next_poll_at)

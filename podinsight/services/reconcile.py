@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from podinsight.errors import PodinsightError
+from podinsight.domain.redaction import said
 from podinsight.ports import ObjectStore, Reconciled, StatusStore
 from podinsight.services.project import Gone, project
 
@@ -31,8 +31,7 @@ def reconcile(store: StatusStore, objects: ObjectStore, dispatch_seconds: float)
             faults.append(f"{projection.stage} of {projection.episode.id} starts over: {error}")
         except Exception as error:  # one that cannot be made must not keep the others from it
             store.work.postpone(projection)
-            what = str(error) if isinstance(error, PodinsightError) else f"{type(error).__name__}: {error}"
-            faults.append(f"{projection.stage} of {projection.episode.id}: {what}")
+            faults.append(f"{projection.stage} of {projection.episode.id}: {said(error)}")
     store.workers.forget_dead(_FORGET_SECONDS)
     store.control.tick("reconcile")
     return ReconcileReport(rows, done, tuple(faults))

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select, update
 
 from podinsight.adapters.database.enqueue import Enqueue
-from podinsight.adapters.database.episode_rows import episode_query, to_episode
+from podinsight.adapters.database.episode_rows import audio_columns, episode_query, to_episode
 from podinsight.adapters.database.hosts import stored_limits
 from podinsight.adapters.database.lanes import LaneMoves
 from podinsight.adapters.database.leases import Leases
@@ -40,11 +40,7 @@ class Commits(Enqueue, Leases):
     def _fetched(self, conn: Connection, episode_id: str, audio: FetchedAudio) -> dict[str, object]:
         return {
             "episode": {
-                "audio_key": audio.audio_key,
-                "audio_bytes": audio.size,
-                "audio_sha256": audio.sha256,
-                "audio_mime": audio.mime,
-                "audio_seconds": audio.seconds,
+                **audio_columns(audio),
                 "fetched_at": self._clock.now(),
                 "host": stored_limits(conn, self._limits).key(audio.final_host),
                 "same_as": self._same_audio(conn, episode_id, audio),

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Row, Select, select
 
 from podinsight.adapters.database.models import episodes, feeds
-from podinsight.domain.episode import Episode, PublisherTranscript
+from podinsight.domain.episode import Episode, FetchedAudio, PublisherTranscript
 from podinsight.domain.feed import ChaptersLink, Person, TranscriptLink
 
 _EPISODE = select(
@@ -31,3 +31,14 @@ def to_episode(row: Row[Any]) -> Episode:
         persons=tuple(Person(**person) for person in row.persons or ()),
         publisher=tuple(PublisherTranscript(**each) for each in row.publisher or ()),
     )
+
+
+def audio_columns(audio: FetchedAudio) -> dict[str, object]:
+    """What an episode's row says of its audio."""
+    return {
+        "audio_key": audio.audio_key,
+        "audio_bytes": audio.size,
+        "audio_sha256": audio.sha256,
+        "audio_mime": audio.mime,
+        "audio_seconds": audio.seconds,
+    }

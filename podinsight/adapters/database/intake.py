@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, delete, select, update
 
 from podinsight.adapters.database.engine import Database, storable
 from podinsight.adapters.database.enqueue import Enqueue, batches
-from podinsight.adapters.database.episode_rows import episode_query, to_episode
+from podinsight.adapters.database.episode_rows import audio_columns, episode_query, to_episode
 from podinsight.adapters.database.feed_items import FeedItems, guid_key
 from podinsight.adapters.database.feed_names import NAMES_LOCK, find_feed, is_slug_taken, lock_names, remember_names
 from podinsight.adapters.database.lanes import LaneMoves
@@ -213,13 +213,7 @@ def _plain_slug(text: str) -> str:
 def _fetched(audio: FetchedAudio) -> dict[str, object]:
     """What commit_fetch keeps, but for the time and the host: nothing was fetched."""
     return {
-        "episode": {
-            "audio_key": audio.audio_key,
-            "audio_bytes": audio.size,
-            "audio_sha256": audio.sha256,
-            "audio_mime": audio.mime,
-            "audio_seconds": audio.seconds,
-        },
+        "episode": audio_columns(audio),
         "copies": [[audio.attempt_key, audio.audio_key]] if audio.attempt_key != audio.audio_key else [],
         "detail": asdict(audio),
     }

@@ -1,34 +1,15 @@
 """Cleaning: what lost attempts left behind is swept once no writer can wake, and nothing else is."""
 
-from collections.abc import Iterator
 from typing import cast
 
-import pytest
-
-from podinsight.adapters.database import SqlStore, open_store
-from podinsight.adapters.obstore_objects import S3Options, open_objects
-from podinsight.domain.hosts import HostLimits
+from podinsight.adapters.database import SqlStore
 from podinsight.domain.work import State
 from podinsight.errors import Permanent, Refused, Transient
 from podinsight.ports import ObjectStore
 from podinsight.services.clean import CleanReport, clean
-from podinsight.topology import AREAS
-from tests.support.clock import ManualClock
 from tests.support.rows import Rows
 
 HOUR = 3600.0
-
-
-@pytest.fixture
-def rows(clock: ManualClock) -> Iterator[Rows]:
-    store = open_store("sqlite://", clock, HostLimits({}, 10), 30.0)
-    yield Rows(store, clock)
-    store.close()
-
-
-@pytest.fixture
-def objects() -> ObjectStore:
-    return open_objects(dict.fromkeys(AREAS, "memory:///"), S3Options())
 
 
 class Sweeping:

@@ -1,35 +1,18 @@
 """Projections: two at once, one whose object is gone, and many that are stuck."""
 
 import json
-from collections.abc import Iterator
 from typing import cast
 
 import pytest
 
-from podinsight.adapters.database import SqlStore, open_store
-from podinsight.adapters.obstore_objects import S3Options, open_objects
+from podinsight.adapters.database import SqlStore
 from podinsight.domain.episode import Episode, FetchedAudio, TranscriptFiles
-from podinsight.domain.hosts import HostLimits
 from podinsight.domain.work import State
 from podinsight.errors import Transient
 from podinsight.ports import ObjectStore
 from podinsight.services.project import project, project_episode
 from podinsight.services.reconcile import reconcile
-from podinsight.topology import AREAS
-from tests.support.clock import ManualClock
 from tests.support.rows import Rows
-
-
-@pytest.fixture
-def rows(clock: ManualClock) -> Iterator[Rows]:
-    store = open_store("sqlite://", clock, HostLimits({}, 10), 30.0)
-    yield Rows(store, clock)
-    store.close()
-
-
-@pytest.fixture
-def objects() -> ObjectStore:
-    return open_objects(dict.fromkeys(AREAS, "memory:///"), S3Options())
 
 
 class Before:
