@@ -4,6 +4,7 @@ Nothing here raises, and everything is linear in the length of the text. Rather 
 """
 
 import re
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import unquote
 
@@ -34,22 +35,41 @@ _USERINFO: Final = re.compile(
     r"((?:/|%(?:25)*2f){2})(?:(?!/|%(?:25)*(?:2f|3f|23)|[?#&]).)+(@|%(?:25)*40)", re.IGNORECASE | re.DOTALL
 )
 _MOST_QUOTED: Final = 3
+_MOST_ROUNDS: Final = 8
 _EXTENSION: Final = re.compile(r"\.[A-Za-z0-9]{2,4}$")
 _RANDOM: Final = re.compile(r"[A-Za-z0-9+_=]{32,}")
 
 
 def masked_path(path: str) -> str:
     """A path without the values of token-like segments (`/hdnts=…/`) and parameters (`;jsessionid=…`)."""
+    return _settled(_path_once, path)
+
+
+def _path_once(path: str) -> str:
     return _PATH_PARAMETER.sub(lambda found: _masked(found.group()), _USERINFO.sub(rf"\1{MASK}\2", path))
 
 
 def masked_query(query: str) -> str:
     """A query without the values of token-like parameters, whose names may be percent-encoded or inside of values,
     and without the userinfo of URLs in it."""
+    return _settled(_query_once, query)
+
+
+def _query_once(query: str) -> str:
     text = _USERINFO.sub(rf"\1{MASK}\2", query)
     names = {_name(each.group().partition("=")[0]).lower() for each in _PARAMETER.finditer(text)}
     also = AZURE_SIGNED if {"sv", "sig"} <= names else frozenset()
     return _PARAMETER.sub(lambda found: _masked(found.group(), also), text)
+
+
+def _settled(mask: Callable[[str], str], text: str) -> str:
+    """Masked until nothing more is found: what is cut away may have hidden the shape of a secret before it."""
+    for _ in range(_MOST_ROUNDS):
+        masked = mask(text)
+        if masked == text:
+            break
+        text = masked
+    return text
 
 
 def looks_random(name: str) -> bool:

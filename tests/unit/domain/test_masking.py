@@ -31,6 +31,7 @@ def test_what_is_shown(query: str) -> None:
 
 
 @example("K=00000/TOKEN0=")
+@example("//token%3D%25?a;@")
 @given(st.text() | st.lists(st.sampled_from(PIECES)).map("".join))
 def test_nothing_raises(text: str) -> None:
     assert masked_path(masked_path(text)) == masked_path(text)
