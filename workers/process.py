@@ -21,7 +21,6 @@ from workers.app import settings
 
 # Not SIGUSR1: that is Celery's soft time limit, which would raise inside the work.
 HAND_BACK = signal.SIGUSR2
-_LAST_WORDS_SECONDS = 0.3
 _SWITCH_SECONDS = 0.0005  # ten times as often as usual: threads here wait far more than they compute
 
 log = logging.getLogger("podinsight.worker")
@@ -72,9 +71,20 @@ def busy() -> Iterator[None]:
         yield
     finally:
         _busy -= 1
-        if _stop and is_pool_child():
-            # A moment later, so that the pool hears how the task ended.
-            threading.Timer(_LAST_WORDS_SECONDS, os._exit, (0,)).start()
+
+
+def take_no_more(**_: object) -> None:
+    """Makes a new pool child end, once it is told to stop, instead of asking for another task: what it was given has
+    then been answered for, so its pool neither waits for it nor gives it a unit only to have it handed back."""
+    pool_worker = current_process()._target  # billiard.pool.Worker, which reads `wait_for_job` when its loop starts
+    receive = pool_worker.wait_for_job
+
+    def receive_unless_stopping() -> object:
+        if _stop:
+            os._exit(0)
+        return receive()
+
+    pool_worker.wait_for_job = receive_unless_stopping
 
 
 def is_pool_child() -> bool:

@@ -16,7 +16,7 @@ from podinsight.domain.hosts import HostRule
 from podinsight.errors import Unavailable
 from podinsight.ports import StatusStore
 from podinsight.supervisor import stack
-from podinsight.supervisor.broker import PortInUse
+from podinsight.supervisor.broker import PortInUse, port_taken
 from podinsight.supervisor.checks import Check
 from podinsight.supervisor.processes import created
 from podinsight.supervisor.registry import Registry
@@ -295,6 +295,7 @@ def test_lost_run_file_does_not_double_broker_or_workers(fresh: StandInStack) ->
     kill_supervisor_and_keeper(fresh)
     kill(before["flower"][0])  # these two leave no other trace
     kill(before["beat"][0])
+    wait_for(lambda: not port_taken(fresh.settings.flower_port))
     Registry(fresh.settings.state_dir).clear()
     assert fresh.up().started
     roles = ("broker", "fetch", "gpu", "light")
