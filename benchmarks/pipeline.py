@@ -124,7 +124,7 @@ def run_pipeline(world: "Container", feed_url: str) -> float:
     poll_feed(PollPorts(store, world.fetcher, world.parser, world.clock), feed, 3600.0)
     ids = [episode.id for episode in store.catalogue.first_episodes(None, feed.id)]
     since = time.time()
-    store.work.enqueue_fetch(ids, 5, {"model": MODEL})
+    store.work.enqueue_fetch(ids, 5, {"model": MODEL}, "benchmark")
     dispatch(store, world.queue)
     while True:
         states = [state for state, _reason in store.work.states("transcribe", ids).values()]

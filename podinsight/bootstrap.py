@@ -12,6 +12,7 @@ from podinsight.adapters import av_probe, feed_lists
 from podinsight.adapters.av_probe import AvProbe
 from podinsight.adapters.caption_files import CaptionFiles
 from podinsight.adapters.celery_queue import CeleryQueue, celery_config
+from podinsight.adapters.chunk_audio import AudioCutter
 from podinsight.adapters.clock import SystemClock
 from podinsight.adapters.database import open_store
 from podinsight.adapters.doorkeeper import Doorkeeper
@@ -21,15 +22,19 @@ from podinsight.adapters.host_rules import HostRules
 from podinsight.adapters.obstore_objects import S3Options, open_objects
 from podinsight.adapters.redis_gate import RedisGate
 from podinsight.adapters.requests_fetcher import FetchPolicy, RequestsFetcher
+from podinsight.adapters.spot_notice import SpotNotices
 from podinsight.adapters.whisper_models import ModelInfo, WhisperOptions, available, fetch, find
 from podinsight.domain.feed_list import FeedList, ListedFeed
 from podinsight.domain.hosts import HostLimits
+from podinsight.errors import ConfigError, Permanent
 from podinsight.ports import (
     CaptionParser,
     Clock,
+    Cutter,
     FeedParser,
     Fetcher,
     HostGate,
+    Interruptions,
     JobQueue,
     MediaProbe,
     ObjectStore,
@@ -53,6 +58,7 @@ class Container:
     gate: HostGate
     parser: FeedParser
     probe: MediaProbe
+    cutter: Cutter
     transcriber: Transcriber
     captions: CaptionParser
     queue: JobQueue
@@ -79,6 +85,7 @@ def build_store(settings: Settings, clock: Clock | None = None) -> StatusStore:
         clock or SystemClock(),
         host_limits=host_limits(settings),
         stale_seconds=settings.worker_stale_seconds,
+        gpu_hour_usd=settings.gpu_hour_usd,
     )
 
 
@@ -92,6 +99,11 @@ def host_limits(settings: Settings) -> HostLimits:
 def build_gate(settings: Settings) -> HostGate:
     """The host gate alone; nothing is asked of the server yet."""
     return RedisGate(settings.redis_url, settings.gate_lease_seconds, settings.gate_quiet_seconds)
+
+
+def build_interruptions(settings: Settings) -> Interruptions:
+    """What tells that this machine is about to be taken away."""
+    return SpotNotices(settings.spot_url)
 
 
 def celery_settings(settings: Settings) -> dict[str, object]:
@@ -137,6 +149,7 @@ def build(settings: Settings, stopping: Callable[[], bool] = lambda: False, gate
         gate=gate,
         parser=FeedparserParser(),
         probe=AvProbe(),
+        cutter=AudioCutter(),
         transcriber=WhisperTranscriber(whisper_options(settings)),
         captions=CaptionFiles(),
         queue=CeleryQueue(settings.redis_url, settings.dispatch_expiry_seconds),
@@ -180,6 +193,14 @@ def whisper_options(settings: Settings) -> WhisperOptions:
         model_dir=settings.model_dir,
         cache_dir=settings.model_cache_dir or settings.state_dir / "models",
     )
+
+
+def decoding_device(settings: Settings) -> str:
+    """What this machine decodes speech on (`cpu`, `cuda`); empty when it cannot. Loads no model."""
+    try:
+        return WhisperTranscriber(whisper_options(settings)).device()[0]
+    except (ConfigError, Permanent):
+        return ""
 
 
 def list_models(settings: Settings) -> list[ModelInfo]:

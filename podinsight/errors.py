@@ -18,6 +18,10 @@ class Transient(PodinsightError):
         self.ours = ours
 
 
+class OutOfMemory(Transient):
+    """The device has not enough memory for this batch or model: a smaller one may do."""
+
+
 class Permanent(PodinsightError):
     """Will not pass by itself: the work row fails with this reason."""
 

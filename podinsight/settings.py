@@ -30,6 +30,8 @@ from podinsight.settings_values import (
     Contact,
     Count,
     DatabaseUrl,
+    Dollars,
+    FeedTextMap,
     HostAddressMap,
     HostLimitMap,
     HostRateMap,
@@ -157,6 +159,35 @@ class Settings(BaseSettings):
     model_cache_dir: AbsolutePath | None = Field(default=None, description="Folder for models that are downloaded.")
     cpu_threads: Count = Field(default=0, description="Threads of one decoding worker; 0: all cores.")
     language: Language | None = Field(default=None, description="Language of the speech (`en`); not set: detected.")
+    smaller_models: bool = Field(
+        default=False,
+        description="Whether a device without enough memory may use a smaller model than asked for.",
+    )
+
+    chunk_seconds: float = Field(
+        default=240,
+        ge=20,
+        le=3600,
+        allow_inf_nan=False,
+        description="Length to aim at when an episode is cut into chunks, which several workers may decode at a time.",
+    )
+    prompts: FeedTextMap = Field(
+        default_factory=dict,
+        description="What Whisper is told before it listens, by feed slug (`my-show=An interview with Ada Lovelace.`); "
+        "texts with commas as a JSON object.",
+    )
+    hotwords: FeedTextMap = Field(
+        default_factory=dict,
+        description="Names and spellings to expect, by feed slug (`my-show=Lovelace Babbage`).",
+    )
+    approve_usd_per_run: Dollars = Field(
+        default=0.0,
+        description="Dollars of transcription that one command may spend without asking anybody, by the high figure of "
+        "its quote; 0: every dollar needs a person.",
+    )
+    approve_usd_per_day: Dollars = Field(
+        default=0.0, description="Dollars that may be approved in this way on one UTC day."
+    )
 
     lease_seconds: Seconds = Field(default=90, description="How long a claim on work holds without being renewed.")
     renew_seconds: Seconds = Field(
@@ -173,6 +204,13 @@ class Settings(BaseSettings):
     )
     worker_stale_seconds: Seconds = Field(default=30, description="Silence after which a worker counts as dead.")
     stop_seconds: Seconds = Field(default=20, description="How long a worker may take to stop before it is killed.")
+    spot_watch: bool = Field(
+        default=False, description="Whether workers heed interruption notices of an EC2 Spot machine."
+    )
+    spot_url: HttpUrl = Field(
+        default="http://169.254.169.254", description="The machine's metadata service, which gives those notices."
+    )
+    spot_poll_seconds: Seconds = Field(default=5, description="How often a worker looks for such a notice.")
     poll_every_seconds: Seconds = Field(default=60, description="How often beat looks for feeds that are due.")
     dispatch_every_seconds: Seconds = Field(default=5, description="How often beat dispatches waiting work.")
     reconcile_every_seconds: Seconds = Field(default=10, description="How often beat takes lost work back.")
@@ -182,6 +220,9 @@ class Settings(BaseSettings):
     feed_poll_seconds: Seconds = Field(default=3600, description="How often one feed is polled.")
 
     fetch_workers: Count = Field(default=1, description="Fetch worker processes on this machine.")
+    plan_workers: Count = Field(
+        default=1, description="Worker processes on this machine that listen for speech and cut audio into chunks."
+    )
     gpu_workers: Count = Field(
         default=1, description="Transcription worker processes on this machine, with or without a GPU."
     )
@@ -189,9 +230,7 @@ class Settings(BaseSettings):
         default=1, description="Worker processes for dispatch, taking lost work back and the like on this machine."
     )
     fetch_slots: Positive = Field(default=topology.FETCH.slots, description="Fetches at a time in one fetch worker.")
-    gpu_hour_usd: float = Field(
-        default=0.526, ge=0, allow_inf_nan=False, description="Price of a GPU hour in dollars, for estimates."
-    )
+    gpu_hour_usd: Dollars = Field(default=0.526, description="Price of a GPU hour in dollars, for estimates.")
     gpu_speed: float = Field(
         default=12.0,
         gt=0,
@@ -235,6 +274,9 @@ class Settings(BaseSettings):
             small, large = getattr(self, low), getattr(self, high)
             if small >= (large / 2 if share else large):
                 faults.append(f"{low} ({small:g}) must be less than {share}{high} ({large:g})")
+        if self.approve_usd_per_run > self.approve_usd_per_day:
+            run, day = self.approve_usd_per_run, self.approve_usd_per_day
+            faults.append(f"approve_usd_per_run ({run:g}) must not be more than approve_usd_per_day ({day:g})")
         if self.broker_port == self.flower_port:
             faults.append(f"broker_port and flower_port are both {self.broker_port}")
         if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):

@@ -176,6 +176,19 @@ def _rate(name: object, rate: object) -> float:
     return number
 
 
+def feed_texts(value: object) -> object:
+    """Texts by feed slug, from `my-show=Ada Lovelace`, a JSON object or a TOML table.
+
+    Raises:
+        ValueError: no such mapping, or an entry without a slug or a text.
+    """
+    texts = {str(slug).strip(): str(text).strip() for slug, text in _pairs(value).items()}
+    for slug, text in texts.items():
+        if not slug or not text:
+            raise ValueError(f"{slug or text!r} is no slug=text; texts with commas need a JSON object or a TOML table")
+    return texts
+
+
 def agent_contact(value: object) -> object:
     """Text for the comment of a User-Agent header.
 
@@ -209,6 +222,8 @@ def shown(value: object) -> str:
     if isinstance(value, ByteSize):
         return value.human_readable(separator=" ").replace(".0 ", " ")
     if isinstance(value, Mapping):
+        if any("," in str(each) for each in value.values()):
+            return json.dumps(value, ensure_ascii=False)
         return ",".join(f"{name}={limit}" for name, limit in value.items())
     if isinstance(value, tuple):
         return ",".join(str(item) for item in value)
@@ -216,6 +231,7 @@ def shown(value: object) -> str:
 
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -229,6 +245,7 @@ Hosts = Annotated[tuple[str, ...], BeforeValidator(host_list)]
 HostLimitMap = Annotated[dict[str, int], BeforeValidator(host_limits)]
 HostAddressMap = Annotated[dict[str, str], BeforeValidator(host_addresses)]
 HostRateMap = Annotated[dict[str, float], BeforeValidator(host_rates)]
+FeedTextMap = Annotated[dict[str, str], BeforeValidator(feed_texts)]
 Contact = Annotated[str, BeforeValidator(agent_contact)]
 Language = Annotated[str, BeforeValidator(lower), Field(pattern=r"^[a-z]{2,3}$")]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(upper)]

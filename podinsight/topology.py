@@ -63,14 +63,16 @@ class Periodic:
 
 
 FETCH: Final = QueueSpec("fetch", "threads", slots=10)
+PLAN: Final = QueueSpec("plan", "prefork", slots=1)
 GPU: Final = QueueSpec("gpu", "prefork", slots=1)
 LIGHT: Final = QueueSpec("light", "prefork", slots=1)
-QUEUES: Final = {queue.name: queue for queue in (FETCH, GPU, LIGHT)}
+QUEUES: Final = {queue.name: queue for queue in (FETCH, PLAN, GPU, LIGHT)}
 
 TASKS: Final = {
     task.name: task
     for task in (
         TaskSpec("fetch_episode", FETCH.name),
+        TaskSpec("plan_episode", PLAN.name),
         TaskSpec("transcribe_episode", GPU.name),
         TaskSpec("poll_feeds", FETCH.name),
         TaskSpec("dispatch", LIGHT.name, time_limit=120),
@@ -82,7 +84,8 @@ TASKS: Final = {
 STAGES: Final = {
     stage.name: stage
     for stage in (
-        StageSpec("fetch", "fetch", "fetch_episode", FETCH.name, max_attempts=3, max_losses=8, next="transcribe"),
+        StageSpec("fetch", "fetch", "fetch_episode", FETCH.name, max_attempts=3, max_losses=8, next="plan"),
+        StageSpec("plan", "plan", "plan_episode", PLAN.name, max_attempts=3, max_losses=8, next="transcribe"),
         StageSpec("transcribe", "chunk", "transcribe_episode", GPU.name, max_attempts=3, max_losses=8, next=None),
     )
 }

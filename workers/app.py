@@ -20,7 +20,9 @@ from podinsight.topology import TASKS
 
 log = logging.getLogger("podinsight.task")
 Result = TypeVar("Result")
-TaskName = Literal["fetch_episode", "transcribe_episode", "poll_feeds", "dispatch", "reconcile", "clean"]
+TaskName = Literal[
+    "fetch_episode", "plan_episode", "transcribe_episode", "poll_feeds", "dispatch", "reconcile", "clean"
+]
 
 settings = settings_module.load()
 
@@ -35,7 +37,7 @@ class _App(Celery):  # type: ignore[misc]
         return super().send_task(name, args, kwargs, **options)
 
 
-app = _App("podinsight", include=["workers.fetch", "workers.gpu", "workers.light", "workers.lifecycle"])
+app = _App("podinsight", include=["workers.fetch", "workers.plan", "workers.gpu", "workers.light", "workers.lifecycle"])
 app.config_from_object(celery_settings(settings) | {"beat_schedule": beat_schedule(settings)})
 
 

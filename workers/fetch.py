@@ -4,6 +4,7 @@ from functools import partial
 
 from podinsight.bootstrap import Container
 from podinsight.services import fetch, poll, publisher, transcribe
+from podinsight.services.join import GpuPrice
 from workers.app import settings, task, worker_id
 from workers.process import container, refill, stopping, times
 
@@ -36,6 +37,7 @@ def fetch_episode(episode_or_url: str) -> str:
             _transcribe_ports(world), episode_or_url, worker_id(), times(), stopping
         )
     finally:
+        refill("plan")
         refill("transcribe")
     return f"{said}; {taken}" if taken else said
 
@@ -50,7 +52,7 @@ def _collect(world: Container) -> fetch.CollectTranscripts | None:
 def _transcribe_ports(world: Container) -> transcribe.TranscribePorts:
     """Without a device: what has to be decoded is left to the gpu queue."""
     captions = world.captions if settings.publisher_transcripts == "use" else None
-    price = transcribe.GpuPrice(settings.gpu_hour_usd, settings.gpu_speed)
+    price = GpuPrice(settings.gpu_hour_usd, settings.gpu_speed)
     return transcribe.TranscribePorts(world.store, world.objects, None, captions, price)
 
 

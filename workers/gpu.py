@@ -1,6 +1,11 @@
 """The gpu queue: one process, one task at a time, the model kept loaded."""
 
+from collections.abc import Sequence
+
+from podinsight.bootstrap import list_models
+from podinsight.domain.ladder import smaller_models
 from podinsight.services import transcribe
+from podinsight.services.join import GpuPrice
 from workers.app import settings, task, worker_id
 from workers.process import container, die, refill, stopping, times
 
@@ -9,10 +14,19 @@ from workers.process import container, die, refill, stopping, times
 def transcribe_episode(episode_id: str) -> str:
     """Transcribes one chunk of an episode, then fills the slot that came free."""
     world = container()
-    price = transcribe.GpuPrice(settings.gpu_hour_usd, settings.gpu_speed)
+    price = GpuPrice(settings.gpu_hour_usd, settings.gpu_speed)
     captions = world.captions if settings.publisher_transcripts == "use" else None
-    ports = transcribe.TranscribePorts(world.store, world.objects, world.transcriber, captions, price, on_hang=die)
+    ports = transcribe.TranscribePorts(
+        world.store, world.objects, world.transcriber, captions, price, on_hang=die, smaller=_smaller
+    )
     try:
         return transcribe.transcribe_episode(ports, episode_id, worker_id(), times(), stopping)
     finally:
         refill("transcribe")
+
+
+def _smaller(model: str) -> Sequence[str]:
+    """The models that may stand in for one that does not fit the device's memory: none, unless the settings allow."""
+    if not settings.smaller_models:
+        return ()
+    return smaller_models(model, [each.name for each in list_models(settings)])

@@ -15,15 +15,16 @@ from celery.concurrency.prefork import TaskPool as PreforkPool
 from celery.concurrency.thread import TaskPool as ThreadPool
 from celery.worker import state as celery_state
 
-from podinsight.bootstrap import build_store
+from podinsight.bootstrap import build_store, decoding_device
 from podinsight.errors import ConfigError, PodinsightError
 from podinsight.ports import StatusStore
-from podinsight.topology import QUEUES, QueueSpec
-from workers import process
+from podinsight.topology import GPU, QUEUES, STAGES, QueueSpec
+from workers import process, spot
 from workers.app import app, settings, worker_id
 
 log = logging.getLogger("podinsight.worker")
 _POOLS = {"threads": ThreadPool, "prefork": PreforkPool}
+_LEASED_POOLS = {stage.queue for stage in STAGES.values() if QUEUES[stage.queue].pool == "prefork"}
 _ended = threading.Event()
 _child_lost = threading.Event()
 _wake = threading.Event()
@@ -54,16 +55,19 @@ def _refuse_wrong_start(sender: Any, **_: object) -> None:
     _workers.append(sender)
     os.environ["PODWORKER_ID"] = worker_id()  # started by hand: its children go by the same id
     try:
-        check_start(list(sender.app.amqp.queues.consume_from), get_implementation(sender.pool_cls), sender.concurrency)
+        queues = list(sender.app.amqp.queues.consume_from)
+        spec = check_start(queues, get_implementation(sender.pool_cls), sender.concurrency)
     except ConfigError as error:
         log.critical("%s", error)
         raise SystemExit(f"workers: {error}") from error
+    spot.hold_back(spec.name)
 
 
 def _register(sender: Any, **_: object) -> None:
     queue = next(iter(sender.app.amqp.queues.consume_from))
     life = _Life(queue, int(sender.controller.concurrency))
     threading.Thread(target=life.run, name="heartbeat", daemon=True).start()
+    spot.start_watching(sender, queue, _ended, _wake)
 
 
 class _Life:
@@ -92,16 +96,20 @@ class _Life:
         self._store = self._store or build_store(settings)
         workers = self._store.workers
         if not self._registered:
-            workers.register(worker_id(), socket.gethostname(), self._queue, os.getpid(), self._slots)
+            device = decoding_device(settings) if self._queue == GPU.name else ""
+            workers.register(worker_id(), socket.gethostname(), self._queue, os.getpid(), self._slots, device)
             self._registered = True
         if _child_lost.is_set():
             _child_lost.clear()
             lost = self._store.work.expire_worker(worker_id())
             log.warning("a pool child died: %d leases of this worker went back", lost)
         state = workers.heartbeat(worker_id())
+        if state == "ready" and spot.is_finishing():
+            workers.mark(worker_id(), "draining")
+            state = "draining"
         if state is None:
             self._registered = False
-        elif state != "ready":
+        elif state != "ready" and not (state == "draining" and spot.may_finish(self._store)):
             # It was taken for dead while it was frozen, or it is to drain: it could claim nothing any more.
             log.warning("this worker counts as %s: stopping", state)
             os.kill(os.getpid(), signal.SIGTERM)
@@ -109,7 +117,8 @@ class _Life:
 
     def _watch_child(self, store: StatusStore) -> None:
         """Ends a child that is busy for a whole lease without holding one: a frozen call let its lease expire."""
-        if QUEUES[self._queue].name != "gpu" or not celery_state.active_requests or store.work.leased(worker_id()):
+        holds = self._queue not in _LEASED_POOLS or store.work.leased(worker_id())
+        if holds or not celery_state.active_requests:
             self._without_lease_since = None
             return
         self._without_lease_since = self._without_lease_since or time.monotonic()

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final
 from podinsight.adapters.speech_audio import RATE, WINDOW, Window, windows
 from podinsight.adapters.whisper_models import WhisperOptions, find
 from podinsight.domain.transcript import Part, Segment
-from podinsight.errors import ConfigError, Permanent, Transient
+from podinsight.errors import ConfigError, OutOfMemory, Permanent
 from podinsight.ports import SpeechRequest
 
 __all__ = ["DECODING", "WhisperOptions", "WhisperTranscriber"]
@@ -50,7 +50,7 @@ class WhisperTranscriber:
         model = self._load(request.model, device, compute_type)
         hearing = _Hearing(model, request, beat)
         beat(0.0)
-        for window in windows(audio, request.start, request.end, hearing.tick):
+        for window in windows(audio, request.start, request.end, hearing.tick, request.offset):
             hearing.tick()
             hearing.hear(window)
         return Part(
@@ -65,7 +65,32 @@ class WhisperTranscriber:
             device_seconds=hearing.device_seconds,
             device=device,
             compute_type=compute_type,
+            model=request.model,
+            profile=self.profile(request.model),
+            covered_seconds=round(min(hearing.speech_seconds, sum(s.end - s.start for s in hearing.segments)), 3),
         )
+
+    def detect(self, audio: BinaryIO, model: str, beat: Callable[[float], None]) -> tuple[str, float]:
+        """See the port."""
+        device, compute_type = self._device()
+        loaded = self._load(model, device, compute_type)
+        beat(0.0)
+        known: list[str] = loaded.supported_languages
+        if len(known) == 1:
+            return known[0], 1.0
+        for window in windows(audio, 0.0, None, lambda: beat(0.0)):
+            with _translated(f"detecting the language with {model}"):
+                language, probability, _all = loaded.detect_language(window.samples, vad_filter=True)
+            return language, round(float(probability), 4)
+        return "", 0.0
+
+    def batch(self, model: str) -> int:
+        """See the port."""
+        return 1
+
+    def device(self) -> tuple[str, str]:
+        """See the port."""
+        return self._device()
 
     def profile(self, model: str) -> tuple[tuple[str, str], ...]:
         """See the port. Raises `Permanent` when the model is not there."""
@@ -235,11 +260,11 @@ def _translated(doing: str) -> Iterator[None]:
     try:
         yield
     except MemoryError as error:
-        raise Transient(f"{doing}: out of memory") from error
+        raise OutOfMemory(f"{doing}: out of memory") from error
     except (RuntimeError, ValueError, OSError) as error:
         text = str(error).partition("\n")[0]
         if "out of memory" in text.lower() or "bad_alloc" in text or "alloc_failed" in text.lower():
-            raise Transient(f"{doing}: out of memory ({text})") from error
+            raise OutOfMemory(f"{doing}: out of memory ({text})") from error
         raise Permanent(f"{doing}: {text}") from error
 
 

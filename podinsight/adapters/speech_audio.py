@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
+from podinsight.adapters.av_probe import OPTIONS
 from podinsight.errors import Permanent
 
 if TYPE_CHECKING:
@@ -42,42 +43,108 @@ class Window:
         return (self.first + len(self.samples)) / RATE
 
 
-def windows(audio: BinaryIO, start: float, end: float | None, tick: Callable[[], None]) -> Iterator[Window]:
+def windows(
+    audio: BinaryIO, start: float, end: float | None, tick: Callable[[], None], offset: float = 0.0
+) -> Iterator[Window]:
     """[start, end) of the first audio stream, in windows of at most five minutes that leave nothing out.
 
     Cuts are where it is quietest in the last half minute of a window: they follow from the sound alone. Decodes from
     the beginning, because seeking is not exact in MP3; `tick` is called after every minute of it. What `tick` raises,
     and what reading `audio` raises, comes through.
 
+    Args:
+        offset: episode time of the first sample of `audio`, for a chunk's own file.
+
     Raises:
-        Permanent: nothing could be decoded, or the audio ends before `start`.
+        Permanent: nothing could be decoded, or the audio ends before `start`, or starts after it.
     """
     import numpy as np
 
-    first = origin = round(start * RATE)
-    last = None if end is None else round(end * RATE)
     held: list[NDArray[np.int16]] = []
-    size = position = ticked = 0
-    for block in _blocks(audio):
-        begin, position = position, position + len(block)
-        held.append(block[max(origin - begin, 0) : None if last is None else max(last - begin, 0)])
-        size += len(held[-1])
+    first, size = round(start * RATE), 0
+    for piece in _span(audio, start, end, offset, tick):
+        held.append(piece)
+        size += len(piece)
         if size >= WINDOW:
             pending = np.concatenate(held)
             cut = _quietest(pending[:WINDOW])
             yield Window(first, _floats(pending[:cut]))
             first, held, size = first + cut, [pending[cut:]], size - cut
-        if last is not None and position >= last:
-            break
+    if size:
+        yield Window(first, _floats(np.concatenate(held)))
+
+
+def samples(audio: BinaryIO, start: float, end: float | None, offset: float, tick: Callable[[], None]) -> "Samples":
+    """[start, end) in one piece: for chunks, which are some minutes long. Everything else is as in `windows`."""
+    import numpy as np
+
+    pieces = list(_span(audio, start, end, offset, tick))
+    return _floats(np.concatenate(pieces)) if pieces else np.empty(0, np.float32)
+
+
+class Tape:
+    """The samples of a file from its beginning to its end, 16 bit, span after span. Holds one block at a time.
+
+    Args:
+        tick: called after every minute of sound.
+
+    Its methods raise `Permanent` for unreadable audio, what `tick` raises and what reading `audio` raises.
+    """
+
+    def __init__(self, audio: BinaryIO, tick: Callable[[], None]) -> None:
+        import numpy as np
+
+        self._blocks = _ticking(blocks(audio), tick)
+        self._held: NDArray[np.int16] = np.empty(0, np.int16)
+        self.position = 0
+
+    def skip(self, first: int) -> bool:
+        """Winds forward to sample `first`; False when the sound ends before it, and `position` is that end then."""
+        while self._more() and self.position < first:
+            self._take(first)
+        return bool(len(self._held))
+
+    def take(self, last: int | None) -> "Iterator[NDArray[np.int16]]":
+        """What comes before sample `last`, or up to the end."""
+        while (last is None or self.position < last) and self._more():
+            yield self._take(last)
+
+    def _more(self) -> bool:
+        if not len(self._held):
+            self._held = next(self._blocks, self._held)
+        return bool(len(self._held))
+
+    def _take(self, last: int | None) -> "NDArray[np.int16]":
+        size = len(self._held) if last is None else min(len(self._held), last - self.position)
+        taken, self._held = self._held[:size], self._held[size:]
+        self.position += size
+        return taken
+
+
+def _span(
+    audio: BinaryIO, start: float, end: float | None, offset: float, tick: Callable[[], None]
+) -> "Iterator[NDArray[np.int16]]":
+    first, zero, tape = round(start * RATE), round(offset * RATE), Tape(audio, tick)
+    if first < zero:
+        raise Permanent(f"the audio starts at {offset:.3f} s, after the chunk that starts at {start:.3f} s")
+    if not tape.skip(first - zero):
+        raise Permanent(ends_before(zero + tape.position, start))
+    yield from tape.take(None if end is None else round(end * RATE) - zero)
+
+
+def ends_before(position: int, start: float) -> str:
+    """What to say when the sound has `position` samples and a span starts after them."""
+    return f"the audio ends at {position / RATE:.3f} s, before the chunk that starts at {start:.3f} s"
+
+
+def _ticking(pieces: "Iterator[NDArray[np.int16]]", tick: Callable[[], None]) -> "Iterator[NDArray[np.int16]]":
+    position = ticked = 0
+    for piece in pieces:
+        yield piece
+        position += len(piece)
         if position - ticked >= _BEAT_EVERY:
             ticked = position
             tick()
-    if position == 0:
-        raise Permanent("unreadable audio: nothing in it could be decoded")
-    if position <= origin:
-        raise Permanent(f"the audio ends at {position / RATE:.3f} s, before the chunk that starts at {start:.3f} s")
-    if size:
-        yield Window(first, _floats(np.concatenate(held)))
 
 
 def _quietest(samples: "NDArray[np.int16]") -> int:
@@ -95,16 +162,33 @@ def _floats(samples: "NDArray[np.int16]") -> "Samples":
     return samples.astype(np.float32) / np.float32(32768)
 
 
-def _blocks(audio: BinaryIO) -> "Iterator[NDArray[np.int16]]":
+def blocks(audio: BinaryIO) -> "Iterator[NDArray[np.int16]]":
+    """The first audio stream as 16 kHz mono, 16 bit, in blocks of what one frame of the file gives; none is empty.
+
+    Raises:
+        Permanent: `unreadable audio: …`, with the reason.
+    """
     import av
 
+    audio.seek(0)
+    if not audio.read(1):
+        raise Permanent("unreadable audio: the file is empty")
+    audio.seek(0)
+    empty = True
     try:
-        with av.open(audio, mode="r", metadata_errors="ignore") as container:
+        with av.open(audio, mode="r", options=OPTIONS, metadata_errors="ignore") as container:
             if not container.streams.audio:
                 raise Permanent("unreadable audio: the file has no audio stream")
-            yield from _resampled(_frames(container))
+            for block in _resampled(_frames(container)):
+                if len(block):
+                    empty = False
+                    yield block
+    except av.error.ArgumentError as error:
+        raise Permanent("unreadable audio: no podcast audio format (mp3, m4a, aac, ogg, opus, flac, wav)") from error
     except av.error.FFmpegError as error:
         raise Permanent(f"unreadable audio: {error.strerror or error}") from error
+    if empty:
+        raise Permanent("unreadable audio: nothing in it could be decoded")
 
 
 def _frames(container: "InputContainer") -> "Iterator[AudioFrame]":

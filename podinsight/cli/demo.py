@@ -23,12 +23,13 @@ from podinsight.cli.session import Session
 from podinsight.cli.show import TRANSCRIPT_FILES, first_lines, words_of
 from podinsight.cli.stack import places
 from podinsight.domain.episode import Episode
+from podinsight.domain.quote import FREE_RULE
 from podinsight.domain.transcript import PUBLISHER
 from podinsight.errors import PodinsightError
 from podinsight.ports import ObjectStore
 from podinsight.settings import Settings
 from podinsight.supervisor import stack
-from podinsight.topology import PRIORITIES, STAGES
+from podinsight.topology import PRIORITIES
 
 
 @click.command()
@@ -124,14 +125,15 @@ def _pipeline(out: Output, session: Session, feed_url: str) -> int:
     out.line(f"  {plain(feed.title or '')}: {count(len(episodes), 'episode')}")
     out.line()
     store.work.retry_failed(None, None)
-    before = {stage: standing(store, stage, episodes) for stage in STAGES}
+    before = {stage: standing(store, stage, episodes) for stage in ("fetch", "transcribe")}
     began = time.monotonic()
     if any(each.to_do for each in before.values()):
         out.title(f"Fetching and transcribing with {session.settings.model}")
     else:
         out.title(f"All {len(episodes)} episodes were there already: nothing is fetched or transcribed again")
     params = {"model": session.settings.model, "language": session.settings.language}
-    store.work.enqueue_fetch([episode.id for episode in episodes], PRIORITIES["medium"], params)
+    # Nothing is billed on the machine that somebody tries it on, whatever it decodes with.
+    store.work.enqueue_fetch([episode.id for episode in episodes], PRIORITIES["medium"], params, FREE_RULE)
     outcomes = pursue(session, out, before, when_cut_off="the next demo goes on from here")
     wall = time.monotonic() - began
     fresh = len(outcomes["transcribe"].done)

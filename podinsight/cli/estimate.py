@@ -1,5 +1,6 @@
 """What a command would do: numbers, bytes, hours and dollars, without doing it."""
 
+from podinsight.cli.approval import Gate
 from podinsight.cli.choosing import Standing, audio_seconds, unknown_lengths
 from podinsight.cli.console import Output, count, hours, size
 from podinsight.domain.kpis import gpu_estimate_usd
@@ -20,16 +21,14 @@ def gpu_document(settings: Settings, seconds: float) -> dict[str, object]:
     }
 
 
-def tell_dry_run(
-    out: Output, settings: Settings, fetch: Standing | None, transcribe: Standing | None, model: str
-) -> None:
-    """Says what would be fetched and transcribed; None for a stage that was not asked for."""
+def tell_dry_run(out: Output, fetch: Standing | None, transcribe: Standing | None, gate: Gate | None) -> None:
+    """Says what would be fetched and transcribed; None for a stage that was not asked for. gate: its quote."""
     document: dict[str, object] = {"dry_run": True}
     if fetch is not None:
         document["fetch"] = _tell_fetch(out, fetch)
-    if transcribe is not None:
+    if transcribe is not None and gate is not None:
         lost = {episode.id for episode, _state, _reason in fetch.failed} if fetch is not None else set()
-        document["transcribe"] = _tell_transcribe(out, settings, transcribe, lost, model)
+        document["transcribe"] = _tell_transcribe(out, transcribe, lost, gate)
     out.data(document)
     out.line("dry run: nothing was changed")
 
@@ -51,19 +50,16 @@ def _tell_fetch(out: Output, fetch: Standing) -> dict[str, object]:
     }
 
 
-def _tell_transcribe(
-    out: Output, settings: Settings, transcribe: Standing, lost: set[str], model: str
-) -> dict[str, object]:
+def _tell_transcribe(out: Output, transcribe: Standing, lost: set[str], gate: Gate) -> dict[str, object]:
     to_do = [episode for episode in transcribe.to_do if episode.id not in lost]
-    seconds, unknown = audio_seconds(to_do), unknown_lengths(to_do)
-    out.line(
-        f"would transcribe {count(len(to_do), 'episode')} with {model}; {len(transcribe.done):,} transcribed already"
-    )
-    if to_do:
-        out.line(f"  audio: {hours(seconds)}{_without(unknown)}; {gpu_words(settings, seconds)}")
+    out.line(f"would transcribe {count(len(to_do), 'episode')}; {len(transcribe.done):,} transcribed already")
+    gate.tell(out)
+    if gate.asked.episodes:
+        out.line(f"  approved by {gate.rule}" if gate.rule else "  needs approval: a person at the terminal, or --yes")
     _tell_failed(out, transcribe)
-    numbers = _numbers(transcribe) | {"to_do": len(to_do), "model": model}
-    return numbers | {"audio_seconds": seconds, "audio_seconds_unknown": unknown} | gpu_document(settings, seconds)
+    numbers = _numbers(transcribe) | {"to_do": len(to_do)}
+    seconds, unknown = audio_seconds(to_do), unknown_lengths(to_do)
+    return numbers | {"audio_seconds": seconds, "audio_seconds_unknown": unknown, "quote": gate.document()}
 
 
 def _numbers(standing: Standing) -> dict[str, object]:

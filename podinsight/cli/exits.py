@@ -9,6 +9,8 @@ OK: Final = 0
 FAILED: Final = 1
 WRONG_USE: Final = 2
 NOT_UP: Final = 3
+WAITS: Final = 4
+DECLINED: Final = 5
 INTERRUPTED: Final = 130
 
 HELP: Final = """\
@@ -18,6 +20,8 @@ Exit codes:
   1    some of the work failed, or a check found something
   2    wrong use: a bad option, a bad setting, a bad URL, an unknown id
   3    the stack, or a part of it that the command needs, is not up
+  4    transcriptions wait until somebody approves what they cost (podrun approve)
+  5    somebody was asked to approve the cost and said no: nothing was changed
   130  interrupted
 """
 

@@ -101,6 +101,8 @@ class Follower:
         control = self.store.control.read()
         stages = [stage for stage, ids in self._open.items() if ids]
         pools = [STAGES[stage].queue for stage in stages]
+        if "transcribe" in stages and self.store.work.demand("plan").waiting:
+            pools.insert(0, STAGES["plan"].queue)
         missing = [pool for pool in pools if self.store.workers.live_slots(pool) == 0]
         if not missing:
             self._last_worker = now

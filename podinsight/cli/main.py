@@ -8,6 +8,7 @@ import click
 from podinsight import __version__
 from podinsight.cli import (
     adopt,
+    approve,
     control,
     demo,
     episodes,
@@ -22,6 +23,7 @@ from podinsight.cli import (
     show,
     stack,
     status,
+    table,
 )
 from podinsight.cli.group import PodrunGroup
 from podinsight.cli.session import Session
@@ -52,10 +54,12 @@ for command in (
     manifest.manifest,
     adopt.adopt,
     *run.COMMANDS,
+    approve.approve,
     gate.gate,
     hosts.hosts,
     status.status,
     show.show,
+    table.table,
     *control.COMMANDS,
     models.models,
     settings_cmd.settings,

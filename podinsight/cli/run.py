@@ -1,154 +1,152 @@
 """podrun fetch, transcribe and retry."""
 
-import re
 import shlex
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import click
 
+from podinsight.cli.approval import Gate, open_gate, tell_waiting
 from podinsight.cli.choosing import Standing, first, preview, standing
 from podinsight.cli.console import Output, complain, count, plain
 from podinsight.cli.estimate import tell_dry_run
-from podinsight.cli.exits import CommandError
+from podinsight.cli.exits import WAITS, CommandError
 from podinsight.cli.goals import Meter
 from podinsight.cli.manifest import choose
-from podinsight.cli.models import mention_missing, need_model
 from podinsight.cli.pursue import pursue, send, summarise
-from podinsight.cli.session import COUNT, Session, json_option, pass_session
+from podinsight.cli.session import Session, json_option, pass_session
+from podinsight.cli.wish import Wish, wish_options
 from podinsight.domain.episode import Episode
 from podinsight.domain.identity import bare_host
+from podinsight.domain.publisher import usable
 from podinsight.domain.work import State
 from podinsight.ports import WorkView
 from podinsight.services.fetch import find_or_add
 from podinsight.services.manifest import Chosen, make_known
 from podinsight.topology import PRIORITIES, STAGES
 
-Command = Callable[..., Any]
 SHOWN: Final = 20
 LISTED: Final = 1000
 
 
-@dataclass(frozen=True)
-class Wish:
-    """What was asked for on the command line. chosen: ids and URLs; empty: the first `limit` episodes (of `feed`, or of
-    `manifest`)."""
-
-    chosen: tuple[str, ...] = ()
-    limit: int | None = None
-    feed: str | None = None
-    manifest: str | None = None
-    priority: str = "medium"
-    transcribe: bool = False
-    model: str | None = None
-    language: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.chosen and (self.limit, self.feed, self.manifest) != (None, None, None):
-            raise CommandError("give episodes, or --limit and --feed or --manifest, not both")
-        if self.feed is not None and self.manifest is not None:
-            raise CommandError("give --feed or --manifest, not both")
-        if not self.transcribe and (self.model is not None or self.language is not None):
-            raise CommandError("--model and --language say how to transcribe: add --transcribe")
-
-    def params(self, session: Session, dry_run: bool) -> dict[str, object]:
-        """What a transcribe row keeps. Raises CommandError when the model is nowhere to be had."""
-        model = self.model or session.settings.model
-        (mention_missing if dry_run else need_model)(session, model)
-        return {"model": model, "language": self.language or session.settings.language}
-
-
-def _language(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    if value is None:
-        return None
-    if not re.fullmatch(r"[a-z]{2,3}", value.lower()):
-        raise click.BadParameter(f"{value!r} is no language code such as en or de")
-    return value.lower()
-
-
-def _options(command: Command) -> Command:
-    """What fetch and transcribe have in common."""
-    for option in (
-        click.argument("chosen", nargs=-1, metavar="[EPISODE_OR_URL]..."),
-        json_option,
-        click.option("--no-wait", is_flag=True, help="Queue the work and return; needs no worker now."),
-        click.option("--dry-run", is_flag=True, help="Change nothing; say what would be done."),
-        click.option("--language", metavar="LANGUAGE", callback=_language, help="Language of the speech, such as en."),
-        click.option("--model", metavar="MODEL", help="Whisper model; see `podrun models list`."),
-        click.option("--priority", type=click.Choice(list(PRIORITIES)), default="medium", show_default=True),
-        click.option("--feed", metavar="SLUG", help="Episodes of this feed alone."),
-        click.option(
-            "--manifest",
-            "--manifest-s3",
-            "manifest",
-            metavar="FILE|URL",
-            help="The episodes of this manifest, in its order (docs/manifest.md).",
-        ),
-        click.option("--limit", type=COUNT, metavar="N", help="The first N, those done included."),
-    ):
-        command = option(command)
-    return command
-
-
 @click.command()
 @click.option("--transcribe", is_flag=True, help="Transcribe each as soon as it is there.")
-@_options
+@wish_options
 @pass_session
 def fetch(session: Session, /, dry_run: bool, no_wait: bool, as_json: bool, **words: Any) -> int | None:
     """Download episodes.
 
     The first N in the order of discovery, or of a manifest, or exactly the episodes and URLs given (`podrun episodes`
     lists ids). N counts what is there already, so 50, then 200, then 1000 fetches 50, 150 and 800.
+
+    With --transcribe: what transcribing will take and cost is shown first, and has to be approved as by
+    `podrun transcribe`; downloading goes on without.
     """
     out = Output(as_json)
     wish = Wish(**words)
-    params = wish.params(session, dry_run) if wish.transcribe else None
+    if wish.transcribe:
+        wish.need_model(session, dry_run)
     stages = ("fetch", "transcribe") if wish.transcribe else ("fetch",)
     chosen = _episodes(session, wish)
     before = {stage: standing(session.store, stage, chosen.episodes) for stage in stages}
+    gate = _gate(session, wish, before) if wish.transcribe else None
     if dry_run:
-        model = str(params["model"]) if params else ""
-        tell_dry_run(out, session.settings, before["fetch"], before.get("transcribe"), model)
+        tell_dry_run(out, before["fetch"], before.get("transcribe"), gate)
         return None
     if not no_wait and any(each.to_do for each in before.values()):
-        session.need_workers(*(STAGES[stage].queue for stage in stages))
+        session.need_workers(*(stage for stage in stages if stage == "fetch" or (gate and gate.can_pass)))
+    stamp = _pass(out, gate, no_wait) if gate else ""
     for text in wish.chosen:
         if "://" in text:
             find_or_add(session.store, text)
     if chosen.new:
         chosen = make_known(session.store, chosen)
         before = {stage: standing(session.store, stage, chosen.episodes) for stage in stages}
-    ids = [episode.id for episode in chosen.episodes]
-    session.store.work.enqueue_fetch(ids, PRIORITIES[wish.priority], params)
-    if wish.transcribe:
-        before["transcribe"] = _within_reach(before["transcribe"], before["fetch"])
-    return _go_on(session, out, before, no_wait)
+    if gate is None:
+        ids = [episode.id for episode in chosen.episodes]
+        session.store.work.enqueue_fetch(ids, PRIORITIES[wish.priority], None)
+        return _go_on(session, out, before, no_wait)
+    _enqueue(session, wish, chosen.episodes, stamp, _lost(before) if not gate.free else set())
+    before["transcribe"] = _without(before["transcribe"], _lost(before))
+    return _go_on(session, out, before, no_wait, gate)
 
 
 @click.command()
-@_options
+@wish_options
 @pass_session
 def transcribe(session: Session, /, dry_run: bool, no_wait: bool, as_json: bool, **words: Any) -> int | None:
     """Transcribe what is downloaded.
 
     The first N downloaded episodes in the order of discovery, those of the first N rows of a manifest, or exactly
     those given (`podrun episodes` lists ids). N counts what is transcribed already.
+
+    What it will take and cost is shown first. A device that costs nothing (this machine's CPU) needs no approval, nor
+    does what a standing rule allows (approve_usd_per_run, approve_usd_per_day). All else is asked for at a terminal;
+    elsewhere it is queued and waits for `podrun approve`, and the exit code is 4.
     """
     out = Output(as_json)
-    wish = Wish(**words, transcribe=True)
-    params = wish.params(session, dry_run)
+    wish = Wish(**words, transcribe=True, fetches=False)
+    wish.need_model(session, dry_run)
     episodes = _downloaded(session, wish)
     before = {"transcribe": standing(session.store, "transcribe", episodes)}
+    gate = _gate(session, wish, before)
     if dry_run:
-        tell_dry_run(out, session.settings, None, before["transcribe"], str(params["model"]))
+        tell_dry_run(out, None, before["transcribe"], gate)
         return None
-    if not no_wait and before["transcribe"].to_do:
-        session.need_workers(STAGES["transcribe"].queue)
-    ids = [episode.id for episode in episodes]
-    session.store.work.enqueue_transcribe(ids, PRIORITIES[wish.priority], params)
-    return _go_on(session, out, before, no_wait)
+    if not no_wait and before["transcribe"].to_do and gate.can_pass:
+        session.need_workers("transcribe")
+    _enqueue(session, wish, episodes, _pass(out, gate, no_wait), set())
+    return _go_on(session, out, before, no_wait, gate)
+
+
+def _gate(session: Session, wish: Wish, before: Mapping[str, Standing]) -> Gate:
+    """What still has to be approved of these: new transcriptions, and those that wait for it; not what the publisher's
+    own transcript answers, nor what cannot be fetched."""
+    found, lost = before["transcribe"], _lost(before)
+    waiting = set(session.store.work.waiting_for_approval()) if found.open else set()
+    wanted = [*found.new, *(each for each in found.open if each.id in waiting)]
+    settings = session.settings
+    use = settings.publisher_transcripts == "use"
+    to_pay = [
+        each
+        for each in wanted
+        if each.id not in lost and not (use and usable(each, wish.params(settings, each.feed_slug)))
+    ]
+    models = session.store.speech.models([each.id for each in to_pay if each.id in waiting])
+    by_model: dict[str, list[Episode]] = {}
+    for each in to_pay:
+        by_model.setdefault(models.get(each.id, wish.model or settings.model), []).append(each)
+    return open_gate(session, by_model, wish.yes, wish.by, wish.why)
+
+
+def _pass(out: Output, gate: Gate, no_wait: bool) -> str:
+    gate.tell(out)
+    if gate.asked.episodes and not no_wait:
+        out.data({"event": "quote", **gate.document()}, indent=None)
+    return gate.enter()
+
+
+def _enqueue(session: Session, wish: Wish, episodes: Sequence[Episode], stamp: str, unpaid: set[str]) -> None:
+    """unpaid: ids whose transcription was not quoted, so that `stamp` does not stand for them."""
+    work, priority = session.store.work, PRIORITIES[wish.priority]
+    for chosen, approved in (
+        ([each for each in episodes if each.id not in unpaid], stamp),
+        ([each for each in episodes if each.id in unpaid], ""),
+    ):
+        for params, ids in wish.by_params(session.settings, chosen):
+            if wish.fetches:
+                work.enqueue_fetch(ids, priority, params, approved)
+            else:
+                work.enqueue_transcribe(ids, priority, params, approved)
+            if approved:
+                work.approve(approved, ids)
+
+
+def _lost(before: Mapping[str, Standing]) -> set[str]:
+    """Episodes whose fetch failed before: their transcriptions wait until that is started over."""
+    return {episode.id for episode, _state, _reason in before["fetch"].failed} if "fetch" in before else set()
 
 
 def _episodes(session: Session, wish: Wish) -> Chosen:
@@ -183,24 +181,42 @@ def _downloaded(session: Session, wish: Wish) -> list[Episode]:
     return list(_episodes(session, wish).episodes)
 
 
-def _within_reach(transcribe: Standing, fetch: Standing) -> Standing:
-    """Without the episodes whose fetch failed before: their transcriptions wait until that is started over."""
-    lost = {episode.id for episode, _state, _reason in fetch.failed}
-    still_open = tuple(episode for episode in transcribe.open if episode.id not in lost)
-    return replace(transcribe, open=still_open, new=tuple(each for each in transcribe.new if each.id not in lost))
+def _without(found: Standing, ids: set[str]) -> Standing:
+    still_open = tuple(each for each in found.open if each.id not in ids)
+    return replace(found, open=still_open, new=tuple(each for each in found.new if each.id not in ids))
 
 
-def _go_on(session: Session, out: Output, before: dict[str, Standing], no_wait: bool) -> int | None:
-    began = time.monotonic()
-    if not no_wait:
-        meter = Meter(session.store)
-        return summarise(session, out, pursue(session, out, before), began, meter)
-    send(session)
+def _go_on(
+    session: Session, out: Output, before: dict[str, Standing], no_wait: bool, gate: Gate | None = None
+) -> int | None:
+    """Follows what may run now, or says what was queued. What waits for its approval is told, and not followed."""
+    began, held = time.monotonic(), _held(session, before)
+    meter, code = Meter(session.store), None
+    if no_wait:
+        send(session)
+        _tell_queued(out, before, gate, len(held))
+    else:
+        if held:
+            before["transcribe"] = _without(before["transcribe"], held)
+        if any(each.to_do for each in before.values()) or not held:
+            code = summarise(session, out, pursue(session, out, before), began, meter)
+        held &= set(session.store.work.waiting_for_approval())  # what was fetched in vain has failed meanwhile
+    if held:
+        tell_waiting(len(held), sorted(held))
+    return code or (WAITS if held else None)
+
+
+def _held(session: Session, before: Mapping[str, Standing]) -> set[str]:
+    asked = {each.id for each in before["transcribe"].to_do} if "transcribe" in before else set()
+    return asked & set(session.store.work.waiting_for_approval()) if asked else set()
+
+
+def _tell_queued(out: Output, before: Mapping[str, Standing], gate: Gate | None, held: int) -> None:
     queued = {stage: len(each.to_do) for stage, each in before.items()}
-    out.data({"event": "queued", **queued})
+    quote = {"quote": gate.document(), "waiting_for_approval": held} if gate else {}
+    out.data({"event": "queued", **queued, **quote})
     for stage, number in queued.items():
         out.line(f"{stage}: {count(number, 'episode')} queued; `podrun status` shows how far it is")
-    return None
 
 
 @click.command()

@@ -1,5 +1,6 @@
 """What a command works with: settings, and the parts of the house, each opened at its first use."""
 
+import sys
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -48,19 +49,25 @@ class Session:
             self._store = build_store(self.settings)
         return self._store
 
+    @property
+    def at_terminal(self) -> bool:
+        """Whether there is somebody to ask."""
+        return sys.stdin.isatty() and sys.stderr.isatty()
+
     def close(self) -> None:
         if self._store is not None:
             self._store.close()
         if self._container is not None and self._owns:
             self._container.close()
 
-    def need_workers(self, *pools: str) -> None:
-        """Raises Unavailable when one of the pools has no live worker."""
-        for pool in pools:
+    def need_workers(self, *stages: str) -> None:
+        """Raises Unavailable when one of the pools that these stages need has no live worker."""
+        for pool in (pool for stage in stages for pool in POOLS[stage]):
             if self.store.workers.live_slots(pool) == 0:
                 raise Unavailable(f"no {pool} worker is up: start the stack with `make up` (or `podrun up`)")
 
 
 pass_session = click.make_pass_decorator(Session)
+POOLS: Final = {"fetch": ("fetch",), "transcribe": ("plan", "gpu")}  # by what a command asks for
 COUNT: Final = click.IntRange(min=1, max=2**31 - 1)  # what every database and C library takes
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")

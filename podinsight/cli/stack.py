@@ -116,7 +116,7 @@ def health(session: Session, as_json: bool) -> int:
 def logs(session: Session, name: str | None, follow: bool, lines: int) -> int:
     """Show the last lines of the logs.
 
-    Of all of them, or of NAME: supervisor, keeper, broker, beat, flower, fetch, gpu or light.
+    Of all of them, or of NAME: supervisor, keeper, broker, beat, flower, fetch, plan, gpu or light.
     """
     folder = Registry(session.settings.state_dir).logs_dir
     found = {path.stem: path for path in sorted(folder.glob("*.log"))}

@@ -5,12 +5,12 @@ from dataclasses import asdict
 
 import click
 
-from podinsight.cli.console import Output, moment
+from podinsight.cli.console import Output, count, hours, moment
 from podinsight.cli.control import RESUME
 from podinsight.cli.session import COUNT, Session, json_option, pass_session
 from podinsight.domain.control import Control, Mode
 from podinsight.domain.work import State
-from podinsight.ports import StatusStore, WorkerView, WorkView
+from podinsight.ports import Demand, StatusStore, WorkerView, WorkView
 from podinsight.topology import QUEUES, STAGES
 
 _SHOWN = (State.RUNNING, State.FAILED, State.REFUSED, State.DELAYED)
@@ -29,10 +29,14 @@ def status(session: Session, limit: int, as_json: bool) -> None:
     workers = store.workers.list()
     slots = {pool: store.workers.live_slots(pool) for pool in QUEUES}
     views = {state: store.work.views(state, limit) for state in _SHOWN}
+    demand = {stage: store.work.demand(stage) for stage in STAGES}
+    unapproved = len(store.work.waiting_for_approval())
     out.data(
         {
             "control": asdict(control),
+            "waiting_for_approval": unapproved,
             "stages": counts,
+            "demand": {stage: asdict(each) for stage, each in demand.items()},
             "slots": slots,
             "workers": [asdict(worker) for worker in workers],
             **{state.value: [asdict(view) for view in found] for state, found in views.items()},
@@ -40,8 +44,13 @@ def status(session: Session, limit: int, as_json: bool) -> None:
     )
     _tell_control(out, control)
     out.table(("stage", *State), [(stage, *row.values()) for stage, row in counts.items()], right=range(1, 9))
+    if unapproved:
+        verb = "waits" if unapproved == 1 else "wait"
+        how = "`podrun approve --all --dry-run` shows the cost, `podrun approve --all` lets it run"
+        out.line(f"{count(unapproved, 'transcription')} {verb} for approval: {how}")
     out.line()
     _tell_workers(out, workers, slots)
+    _tell_demand(out, demand)
     for state, found in views.items():
         _tell_work(out, state, found, counts, limit)
 
@@ -59,6 +68,15 @@ def _tell_control(out: Output, control: Control) -> None:
         out.title(f"{control.mode.value} by {control.by} since {since}: {control.why} (`{RESUME}` goes on)")
     if control.gpu_frozen:
         out.title(f"gpu frozen by {control.by} since {moment(control.at)}: {control.why}")
+
+
+def _tell_demand(out: Output, demand: dict[str, Demand]) -> None:
+    """What workers have to do now: what is held or delayed wants none."""
+    for stage, each in demand.items():
+        units = each.waiting + each.in_flight
+        if units and each.seconds:
+            kind = "chunk" if stage == "transcribe" else "episode"
+            out.line(f"to {stage} now: {count(units, kind)}, {hours(each.seconds)} of audio")
 
 
 def _tell_workers(out: Output, workers: list[WorkerView], slots: dict[str, int]) -> None:

@@ -1,48 +1,44 @@
 """The files of a transcript. Every function returns the same text for the same transcript, ending in a newline."""
 
 import json
-import textwrap
-import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from podinsight.domain.cues import cues, one_line
 from podinsight.domain.episode import Episode
 from podinsight.domain.publisher import accepted
-from podinsight.domain.transcript import PUBLISHER, Segment, Transcript
+from podinsight.domain.transcript import PUBLISHER, Segment, Transcript, Word
 
-TRANSCRIPT_SCHEMA: Final = "podinsight/transcript/1"
-LINE_WIDTH: Final = 42  # what subtitling guides take as the most that is read at a glance
+TRANSCRIPT_SCHEMA: Final = "podinsight/transcript/2"
 PARAGRAPH_PAUSE: Final = 1.5
 PARAGRAPH_CHARACTERS: Final = 600
-_BREAKS: Final = ("Cc", "Cs", "Zl", "Zp")
 
 
 def to_vtt(transcript: Transcript) -> str:
-    """WebVTT, one cue a segment, in the voice of its speaker when that is known."""
+    """WebVTT: cues as `domain.cues` makes them, in the voice of their speaker when that is known."""
     blocks = ["WEBVTT\n"]
-    for start, end, text, speaker in _cues(transcript.segments):
-        # Escaped after wrapping: the width is that of what is seen.
-        lines = [_escape(line) for line in _wrap(text)]
-        if speaker:
-            lines[0] = f"<v {_escape(speaker)}>{lines[0]}"
-        blocks.append("\n".join([f"{_clock(start, '.')} --> {_clock(end, '.')}", *lines]) + "\n")
+    for cue in cues(transcript.segments, transcript.duration):
+        lines = [_escape(line) for line in cue.lines]
+        if cue.speaker:
+            lines[0] = f"<v {_escape(cue.speaker)}>{lines[0]}"
+        blocks.append("\n".join([f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}", *lines]) + "\n")
     return "\n".join(blocks)
 
 
 def to_srt(transcript: Transcript) -> str:
-    """SubRip, one numbered cue a segment; a single newline when nothing was said."""
+    """SubRip: the same cues, numbered; a single newline when nothing was said."""
     blocks = []
-    for number, (start, end, text, _speaker) in enumerate(_cues(transcript.segments), 1):
+    for number, cue in enumerate(cues(transcript.segments, transcript.duration), 1):
         # SubRip has no escapes: an arrow inside a text would read as a time line.
-        lines = _wrap(text.replace("-->", "→"))
-        blocks.append("\n".join([str(number), f"{_clock(start, ',')} --> {_clock(end, ',')}", *lines]) + "\n")
+        lines = [line.replace("-->", "→") for line in cue.lines]
+        blocks.append("\n".join([str(number), f"{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}", *lines]) + "\n")
     return "\n".join(blocks) or "\n"
 
 
 def to_txt(transcript: Transcript, title: str) -> str:
     """For reading: the title, then paragraphs (a new one after a pause, when one has become long, and for each turn of
     a named speaker, who is named then)."""
-    return "\n\n".join([_one_line(title) or "Untitled", *_paragraphs(transcript.segments)]) + "\n"
+    return "\n\n".join([one_line(title) or "Untitled", *_paragraphs(transcript.segments)]) + "\n"
 
 
 def to_jsonl(transcript: Transcript) -> str:
@@ -64,9 +60,10 @@ def to_jsonl(transcript: Transcript) -> str:
 
 
 def to_json(transcript: Transcript, episode: Episode) -> str:
-    """transcript.json, schema `podinsight/transcript/1`. Nothing in it varies between runs within a profile.
+    """transcript.json, schema `podinsight/transcript/2`. Nothing in it varies between runs within a profile.
 
     source: `whisper`, or `publisher` and then whose file it is (F12). speakers: names; segments have their numbers.
+    A segment has `doubt` where it may be wrong, and `words` where their times were asked for.
     """
     found = accepted(episode.publisher) if transcript.source == PUBLISHER else None
     numbers = _numbers(transcript)
@@ -87,7 +84,7 @@ def to_json(transcript: Transcript, episode: Episode) -> str:
         "profile": dict(transcript.profile),
         "speakers": list(transcript.speakers),
         "segments": [
-            _segment(number, segment) | {"speaker": numbers.get(segment.speaker)}
+            _segment(number, segment, numbers.get(segment.speaker))
             for number, segment in enumerate(transcript.segments)
         ],
     }
@@ -98,8 +95,8 @@ def _numbers(transcript: Transcript) -> dict[str | None, int]:
     return {name: number for number, name in enumerate(transcript.speakers)}
 
 
-def _segment(number: int, segment: Segment) -> dict[str, object]:
-    return {
+def _segment(number: int, segment: Segment, speaker: int | None) -> dict[str, object]:
+    found: dict[str, object] = {
         "id": number,
         "start": _seconds(segment.start),
         "end": _seconds(segment.end),
@@ -107,24 +104,29 @@ def _segment(number: int, segment: Segment) -> dict[str, object]:
         "avg_logprob": _rounded(segment.avg_logprob),
         "no_speech_prob": _rounded(segment.no_speech_prob),
         "compression_ratio": _rounded(segment.compression_ratio),
+        "speaker": speaker,
     }
+    if segment.doubt:
+        found["doubt"] = segment.doubt
+    if segment.words:
+        found["words"] = [_word(word) for word in segment.words]
+    return found
 
 
-def _cues(segments: Sequence[Segment]) -> Iterator[tuple[int, int, str, str]]:
-    """(start, end, text, speaker or nothing) in milliseconds. Players drop a cue that lasts no time, so each lasts at
-    least 1 ms."""
-    for segment in segments:
-        text = _one_line(segment.text)
-        if text:
-            start = round(segment.start * 1000)
-            yield start, max(round(segment.end * 1000), start + 1), text, _one_line(segment.speaker or "")
+def _word(word: Word) -> dict[str, object]:
+    return {
+        "start": _seconds(word.start),
+        "end": _seconds(word.end),
+        "text": word.text,
+        "probability": _rounded(word.probability),
+    }
 
 
 def _paragraphs(segments: Sequence[Segment]) -> Iterator[str]:
     words: list[str] = []
     length, last_end, last_speaker = 0, 0.0, ""
     for segment in segments:
-        text, speaker = _one_line(segment.text), _one_line(segment.speaker or "")
+        text, speaker = one_line(segment.text), one_line(segment.speaker or "")
         turn = speaker != last_speaker
         if words and (turn or segment.start - last_end >= PARAGRAPH_PAUSE or length >= PARAGRAPH_CHARACTERS):
             yield " ".join(words)
@@ -137,15 +139,6 @@ def _paragraphs(segments: Sequence[Segment]) -> Iterator[str]:
             length += len(text) + 1
     if words:
         yield " ".join(words)
-
-
-def _wrap(text: str) -> list[str]:
-    return textwrap.wrap(text, LINE_WIDTH, break_long_words=True, break_on_hyphens=False)
-
-
-def _one_line(text: str) -> str:
-    """Without line breaks and control characters: a blank line would end a cue. Joiners inside words stay."""
-    return " ".join("".join(" " if unicodedata.category(each) in _BREAKS else each for each in text).split())
 
 
 def _escape(text: str) -> str:

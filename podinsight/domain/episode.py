@@ -74,11 +74,32 @@ class Episode:
 
     def attempts(self, stage: str) -> str:
         """The folder of a stage's attempts: what is written here counts only once its row commits it."""
+        if stage == "plan":
+            return self.chunks
         return f"{self.raw if stage == 'fetch' else self.stage}/attempts"
+
+    def scratch(self, stage: str) -> tuple[str, ...]:
+        """The folders that nobody needs any more once what a stage has made has its fixed names."""
+        match stage:
+            case "plan":
+                return ()  # the chunks' audio is yet to be heard
+            case "transcribe":
+                return (self.attempts(stage), self.parts, self.chunks)
+        return (self.attempts(stage),)
 
     @property
     def parts(self) -> str:
         return f"{self.stage}/parts"
+
+    @property
+    def chunks(self) -> str:
+        """The folder of plan attempts: below each, `plan.json` and the chunks' audio."""
+        return f"{self.stage}/chunks"
+
+    @property
+    def plan_name(self) -> str:
+        """The fixed name of the plan: `raw/<slug>/<guid>/plan/plan.json`."""
+        return f"{self.raw}/plan/plan.json"
 
     def publisher_name(self, n: int, extension: str) -> str:
         """The fixed name of the n-th publisher transcript (0-based), e.g. `raw/<slug>/<guid>/transcripts/0.vtt`."""
@@ -110,7 +131,11 @@ class FetchedAudio:
 
 @dataclass(frozen=True)
 class TranscriptFiles:
-    """What a transcription attempt wrote: fixed name → attempt name, and the figures worth a query."""
+    """What a transcription attempt wrote: (attempt name, fixed name) of each file, and the figures worth a query.
+
+    kept: why the transcript that was there stays (domain.better); `files` is empty then, `transcript_key` and `model`
+    are those of the old one, and the figures tell what was spent.
+    """
 
     files: tuple[tuple[str, str], ...]
     transcript_key: str
@@ -119,6 +144,7 @@ class TranscriptFiles:
     audio_seconds: float
     wall_seconds: float
     device_seconds: float
+    kept: str = ""
 
 
 @dataclass(frozen=True)

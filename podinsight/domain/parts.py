@@ -5,14 +5,15 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from podinsight.domain.transcript import WHISPER, Part, Segment
+from podinsight.domain.transcript import WHISPER, Part, Segment, Word
 
-PART_SCHEMA: Final = "podinsight/part/1"
+PART_SCHEMA: Final = "podinsight/part/2"
+_OLDER: Final = ("podinsight/part/1",)  # what a worker of the last release commits while this one joins
 _SCORES: Final = ("avg_logprob", "no_speech_prob", "compression_ratio")
 
 
 def part_to_json(part: Part) -> bytes:
-    """UTF-8 JSON, schema `podinsight/part/1`; floats keep every digit.
+    """UTF-8 JSON, schema `podinsight/part/2`; floats keep every digit.
 
     Raises:
         ValueError: a number is not finite.
@@ -25,11 +26,16 @@ def part_to_json(part: Part) -> bytes:
         "language": part.language,
         "language_probability": part.language_probability,
         "speech_seconds": part.speech_seconds,
+        "covered_seconds": part.covered_seconds,
+        "redecoded_seconds": part.redecoded_seconds,
+        "doubtful_seconds": part.doubtful_seconds,
         "wall_seconds": part.wall_seconds,
         "device_seconds": part.device_seconds,
         "device": part.device,
         "compute_type": part.compute_type,
         "source": part.source,
+        "model": part.model,
+        "profile": [list(fact) for fact in part.profile],
         "segments": [
             {
                 "start": segment.start,
@@ -37,6 +43,8 @@ def part_to_json(part: Part) -> bytes:
                 "text": segment.text,
                 **{name: getattr(segment, name) for name in _SCORES},
                 "speaker": segment.speaker,
+                "words": [[word.start, word.end, word.text, word.probability] for word in segment.words],
+                "doubt": segment.doubt,
             }
             for segment in part.segments
         ],
@@ -46,7 +54,7 @@ def part_to_json(part: Part) -> bytes:
 
 
 def part_from_json(data: bytes) -> Part:
-    """The part that `part_to_json` wrote.
+    """The part that `part_to_json` wrote, of this release or the last.
 
     Raises:
         ValueError: not a part, saying what is wrong with it.
@@ -56,25 +64,31 @@ def part_from_json(data: bytes) -> Part:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not a part: {error}") from error
     fields = _object(document, "a part")
-    if fields.get("schema") != PART_SCHEMA:
+    if fields.get("schema") not in (PART_SCHEMA, *_OLDER):
         raise ValueError(f"not a part: schema {fields.get('schema')!r} instead of {PART_SCHEMA!r}")
-    segments = fields.get("segments")
-    if not isinstance(segments, list):
-        raise ValueError("not a part: no list of segments")
     return Part(
         n=_whole(fields, "n"),
         start=_number(fields, "start"),
         end=_number(fields, "end"),
         language=_text(fields, "language"),
         language_probability=_number(fields, "language_probability"),
-        segments=tuple(_segment(_object(segment, "a segment")) for segment in segments),
+        segments=tuple(_segment(_object(segment, "a segment")) for segment in _list(fields, "segments")),
         speech_seconds=_number(fields, "speech_seconds"),
         wall_seconds=_number(fields, "wall_seconds"),
         device_seconds=_number(fields, "device_seconds"),
         device=_text(fields, "device"),
         compute_type=_text(fields, "compute_type"),
         source=_text(fields, "source") if "source" in fields else WHISPER,
+        model=_text(fields, "model") if "model" in fields else "",
+        profile=tuple(_fact(fact) for fact in _list(fields, "profile")) if "profile" in fields else (),
+        covered_seconds=_coverage(fields, "covered_seconds"),
+        redecoded_seconds=_coverage(fields, "redecoded_seconds"),
+        doubtful_seconds=_coverage(fields, "doubtful_seconds"),
     )
+
+
+def _coverage(fields: Mapping[str, object], name: str) -> float:
+    return _number(fields, name) if name in fields else 0.0
 
 
 def _segment(fields: Mapping[str, object]) -> Segment:
@@ -87,12 +101,36 @@ def _segment(fields: Mapping[str, object]) -> Segment:
         no_speech_prob=scores["no_speech_prob"],
         compression_ratio=scores["compression_ratio"],
         speaker=None if fields.get("speaker") is None else _text(fields, "speaker"),
+        words=tuple(_word(word) for word in _list(fields, "words")) if "words" in fields else (),
+        doubt=_text(fields, "doubt") if "doubt" in fields else "",
     )
+
+
+def _word(value: object) -> Word:
+    if not isinstance(value, list) or len(value) != 4:
+        raise ValueError(f"not a part: a word is {value!r}")
+    fields = dict(zip(("start", "end", "text", "probability"), value, strict=True))
+    probability = None if fields["probability"] is None else _number(fields, "probability")
+    return Word(_number(fields, "start"), _number(fields, "end"), _text(fields, "text"), probability)
+
+
+def _fact(value: object) -> tuple[str, str]:
+    match value:
+        case [str(name), str(said)]:
+            return name, said
+    raise ValueError(f"not a part: {value!r} is no fact of a profile")
 
 
 def _object(value: object, what: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise ValueError(f"not {what}: a JSON object was expected")
+    return value
+
+
+def _list(fields: Mapping[str, object], name: str) -> list[object]:
+    value = fields.get(name)
+    if not isinstance(value, list):
+        raise ValueError(f"not a part: {name} is no list")
     return value
 
 

@@ -9,10 +9,21 @@ PUBLISHER: Final = "publisher"  # also the name of the model of what no model ha
 
 
 @dataclass(frozen=True)
+class Word:
+    """One word as it stands in its segment's text, with its times in seconds of episode time (milliseconds)."""
+
+    start: float
+    end: float
+    text: str
+    probability: float | None = None
+
+
+@dataclass(frozen=True)
 class Segment:
     """A line of speech: `start` and `end` in seconds of episode time, rounded to milliseconds.
 
-    speaker: the name that the publisher gives; None when nobody says who speaks.
+    speaker: the name that the publisher gives; None when nobody says who speaks. words: with their times, when they
+    were asked for. doubt: why it may be wrong (`loop`, `low confidence` …); empty when nothing speaks against it.
     """
 
     start: float
@@ -22,13 +33,17 @@ class Segment:
     no_speech_prob: float | None = None
     compression_ratio: float | None = None
     speaker: str | None = None
+    words: tuple[Word, ...] = ()
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
 class Part:
     """What one chunk gave. `speech_seconds` is what voice activity kept; wall and device seconds vary by run.
 
-    source: WHISPER or PUBLISHER.
+    source: WHISPER or PUBLISHER. model, profile: what decoded it, and what byte equality is promised within
+    (DESIGN.md, idea 5). Of the speech seconds: `covered_seconds` have words, `redecoded_seconds` were decoded again
+    because the coverage check objected, `doubtful_seconds` stay doubtful.
     """
 
     n: int
@@ -43,6 +58,11 @@ class Part:
     device: str
     compute_type: str
     source: str = WHISPER
+    model: str = ""
+    profile: tuple[tuple[str, str], ...] = ()
+    covered_seconds: float = 0.0
+    redecoded_seconds: float = 0.0
+    doubtful_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +96,7 @@ def source_of(parts: Sequence[Part]) -> str:
 
 
 def join(parts: Sequence[Part], model: str, profile: tuple[tuple[str, str], ...]) -> Transcript:
-    """Joins parts, whatever their order, into one transcript whose times are monotone.
+    """Joins parts, whatever their order, into one transcript whose times are monotone, its words' too.
 
     Raises:
         ValueError: no parts, or a part is missing or doubled.
@@ -89,6 +109,18 @@ def join(parts: Sequence[Part], model: str, profile: tuple[tuple[str, str], ...]
         for segment in part.segments:
             floor = segments[-1].end if segments else 0.0
             start = max(segment.start, floor)
-            segments.append(replace(segment, start=start, end=max(segment.end, start)))
+            end = max(segment.end, start)
+            segments.append(replace(segment, start=start, end=end, words=_inside(segment.words, start, end)))
     longest = max(ordered, key=lambda part: (part.speech_seconds, -part.n))
     return Transcript(longest.language, ordered[-1].end, model, profile, tuple(segments), source_of(ordered))
+
+
+def _inside(words: Sequence[Word], start: float, end: float) -> tuple[Word, ...]:
+    """The same words with monotone times in [start, end]."""
+    found: list[Word] = []
+    for word in words:
+        start = min(max(word.start, start), end)
+        after = min(max(word.end, start), end)
+        found.append(replace(word, start=start, end=after))
+        start = after
+    return tuple(found)

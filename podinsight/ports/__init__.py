@@ -7,20 +7,22 @@ from podinsight.ports.broker import JobQueue
 from podinsight.ports.captions import CaptionParser
 from podinsight.ports.clock import Clock
 from podinsight.ports.intake import Holding, Intake
+from podinsight.ports.interruptions import Interruptions
 from podinsight.ports.objects import ObjectInfo, ObjectStore, ObjectWriter
-from podinsight.ports.speech import SpeechRequest, Transcriber
+from podinsight.ports.speech import Cutter, Heard, SpeechRequest, Stretch, Transcriber
 from podinsight.ports.store import (
     Catalogue,
     ControlBoard,
     HostRow,
     Hosts,
     Metrics,
+    SpeechBook,
     StatusStore,
     Workers,
     WorkerView,
 )
 from podinsight.ports.web import Body, FeedParser, Fetcher, HostGate, MediaProbe, Piece, Probe
-from podinsight.ports.work import Leftover, Reconciled, StageCount, WorkRows, WorkView
+from podinsight.ports.work import Decoded, Demand, Leftover, Reconciled, StageCount, WorkRows, WorkView
 
 __all__ = [
     "Body",
@@ -28,13 +30,18 @@ __all__ = [
     "Catalogue",
     "Clock",
     "ControlBoard",
+    "Cutter",
+    "Decoded",
+    "Demand",
     "FeedParser",
     "Fetcher",
+    "Heard",
     "Holding",
     "HostGate",
     "HostRow",
     "Hosts",
     "Intake",
+    "Interruptions",
     "JobQueue",
     "Leftover",
     "MediaProbe",
@@ -45,9 +52,11 @@ __all__ = [
     "Piece",
     "Probe",
     "Reconciled",
+    "SpeechBook",
     "SpeechRequest",
     "StageCount",
     "StatusStore",
+    "Stretch",
     "Transcriber",
     "WorkRows",
     "WorkView",

@@ -9,6 +9,7 @@ from podinsight.domain.episode import Episode
 from podinsight.domain.feed import Document, Feed, FeedItem, ParsedFeed
 from podinsight.domain.hosts import HostLimits, HostNote
 from podinsight.domain.metrics import Metric
+from podinsight.domain.quote import Approval, Speed
 from podinsight.ports.intake import Intake
 from podinsight.ports.work import WorkRows
 
@@ -68,7 +69,10 @@ class Catalogue(Protocol):
 
 @dataclass(frozen=True)
 class WorkerView:
-    """One worker process. state: starting | ready | draining | dead."""
+    """One worker process. state: starting | ready | draining | dead.
+
+    device: what a gpu worker decodes on (`cpu`, `cuda`); empty when it has not said, and in other pools.
+    """
 
     id: str
     machine: str
@@ -78,12 +82,13 @@ class WorkerView:
     state: str
     heartbeat_at: float
     started_at: float
+    device: str = ""
 
 
 class Workers(Protocol):
     """Worker processes and how many of each pool there should be."""
 
-    def register(self, worker: str, machine: str, pool: str, pid: int, slots: int) -> None:
+    def register(self, worker: str, machine: str, pool: str, pid: int, slots: int, device: str = "") -> None:
         """Ready now; registering again refreshes. A worker marked draining or dead stays so."""
         ...
 
@@ -98,6 +103,10 @@ class Workers(Protocol):
 
     def live_slots(self, pool: str) -> int:
         """Slots of ready workers of this pool whose heartbeat is fresh."""
+        ...
+
+    def live(self, pool: str) -> Sequence[WorkerView]:
+        """Ready workers of this pool whose heartbeat is fresh."""
         ...
 
     def desired(self) -> dict[str, int]: ...
@@ -170,7 +179,33 @@ class Metrics(Protocol):
 
     def read(self, day: str) -> list[Metric]:
         """DownloadSuccessRate by feed_slug, PerHost429 by hostname, GBTransferred and AvgDownloadMB by phase (fetch),
-        each also without dimensions for all together; only what has data."""
+        AudioHours and DecodingSpeed by model and device, each also without dimensions for all together (but for the
+        speed), and GPUCostToday; only what has data.
+
+        GPUCostToday: seconds in which devices that are no CPU decoded, at the price of the settings. A GPU that two
+        processes share counts twice, one that idles not at all: no bill.
+        """
+        ...
+
+
+class SpeechBook(Protocol):
+    """What decoding took, by day, and who approved that it is paid for."""
+
+    def speeds(self, since: str, model: str, device: str) -> list[Speed]:
+        """What was measured on this day (`2026-11-22`, UTC) and later, by day and compute type."""
+        ...
+
+    def approve(self, approval: Approval, most_today: float | None = None) -> bool:
+        """Records an approval. most_today: dollars (by the high figures) that rules may approve in all on this UTC day;
+        when this one would go beyond, nothing is recorded and the answer is False. Two at once never do together."""
+        ...
+
+    def approved_usd(self, day: str, by_rule: bool | None = None) -> float:
+        """Dollars (the high figures) that were approved on a UTC day, by anybody, by rules (True) or people (False)."""
+        ...
+
+    def models(self, episode_ids: Sequence[str]) -> dict[str, str]:
+        """The model that the transcribe row of each of these episodes asks for; those without a row are left out."""
         ...
 
 
@@ -191,6 +226,8 @@ class StatusStore(Protocol):
     def hosts(self) -> Hosts: ...
     @property
     def metrics(self) -> Metrics: ...
+    @property
+    def speech(self) -> SpeechBook: ...
     def ping(self) -> None:
         """Raises `Unavailable` when the database does not answer."""
         ...

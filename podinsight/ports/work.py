@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from podinsight.domain.episode import FetchedAudio, Projection, TranscriptFiles
-from podinsight.domain.work import Lease, State, Ticket
+from podinsight.domain.work import Lease, Span, State, Ticket
+
+NO_DEVICE: Final = "none"  # what decoded a part that no device has heard: publisher's words
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,30 @@ class Reconciled:
 
 
 @dataclass(frozen=True)
+class Decoded:
+    """What decoding a chunk took. device: `cpu`, `cuda` …; `none` for what no device has heard (publisher's words)."""
+
+    audio_seconds: float
+    wall_seconds: float
+    device_seconds: float
+    model: str
+    device: str
+    compute_type: str
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a stage has to do now. Only runnable and leased units count: what is held or delayed wants no worker.
+
+    seconds: of audio in them, as far as it is known.
+    """
+
+    waiting: int
+    in_flight: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Leftover:
     """Objects that an attempt may have left behind when its worker was killed: all that begin with `prefix`."""
 
@@ -54,21 +80,40 @@ class Leftover:
 class WorkRows(Protocol):
     """Work rows, chunks and lanes: the truth about every unit.
 
-    Every method is one transaction, but for these: enqueueing goes in batches, dispatch, reconcile and expire_worker
-    in two. Each step is whole by itself, and saying it again does the rest.
+    Every method is one transaction, but for these: enqueueing and approving go in batches, dispatch, reconcile and
+    expire_worker in two. Each step is whole by itself, and saying it again does the rest.
 
     Transitions keep the lanes' counters; a write that carries a lease whose token is no longer the row's raises
     `LeaseLost` and changes nothing.
     """
 
-    def enqueue_fetch(self, episode_ids: Sequence[str], priority: int, transcribe: Mapping[str, object] | None) -> int:
+    def enqueue_fetch(
+        self, episode_ids: Sequence[str], priority: int, transcribe: Mapping[str, object] | None, approved: str = ""
+    ) -> int:
         """Makes `waiting` fetch rows for episodes that have none; with `transcribe` (its params) also transcribe
-        rows, `held` until the audio is there (or `waiting` if it is). Returns how many fetch rows are new. What is
-        there stays as it is, so a call that was cut off is simply made again."""
+        rows, as `enqueue_transcribe` does. Returns how many fetch rows are new. What is there stays as it is, so a
+        call that was cut off is simply made again."""
         ...
 
-    def enqueue_transcribe(self, episode_ids: Sequence[str], priority: int, params: Mapping[str, object]) -> int:
-        """Makes transcribe rows with one chunk for episodes that have none; returns how many are new."""
+    def enqueue_transcribe(
+        self, episode_ids: Sequence[str], priority: int, params: Mapping[str, object], approved: str = ""
+    ) -> int:
+        """Makes transcribe rows for episodes that have none; returns how many are new.
+
+        A row is `held` until its audio is there, then until somebody has approved its cost (`approved`: who or which
+        rule; kept in the params), then until its plan is made; with that it gets its chunks and is `waiting`. What the
+        publisher's transcript answers costs nothing and needs neither approval nor plan: it gets one chunk.
+        """
+        ...
+
+    def approve(self, by: str, episode_ids: Sequence[str] | None = None) -> int:
+        """Approves the transcription of these episodes, or of all that wait for it; returns how many were held for
+        that alone."""
+        ...
+
+    def waiting_for_approval(self) -> list[str]:
+        """Ids of the episodes whose transcription is held for its approval, or would be once the audio is there, in
+        the order of discovery."""
         ...
 
     def dispatch(self, lane: str, slots: int) -> list[Ticket]:
@@ -104,8 +149,19 @@ class WorkRows(Protocol):
         """`done`, with a projection to make; the episode learns its audio in `projected`."""
         ...
 
-    def commit_chunk(self, lease: Lease, part_key: str, wall_seconds: float, lease_seconds: float) -> Lease | None:
-        """`done`; resets the losses of the episode's units. The last one gets the lease of the join, else None."""
+    def commit_plan(self, lease: Lease, folder: str, spans: Sequence[Span], wall_seconds: float) -> None:
+        """`done`, with plan.json to project. `folder` holds `plan.json` and the chunks' audio `<n>.flac`; it is kept in
+        the transcribe row's params as `plan`. The transcribe row that was held for it gets these chunks and waits."""
+        ...
+
+    def commit_chunk(self, lease: Lease, part_key: str, took: Decoded, lease_seconds: float) -> Lease | None:
+        """`done`; resets the losses of the episode's units, adds what it took to the day's figures. The last one gets
+        the lease of the join, else None."""
+        ...
+
+    def decode_instead(self, lease: Lease) -> None:
+        """The chunk was for the publisher's transcript, which cannot be used: it goes, and the transcription asks for
+        decoding (`publisher` False in its params), so it waits for approval or plan."""
         ...
 
     def parts(self, episode_id: str) -> list[str]:
@@ -153,6 +209,10 @@ class WorkRows(Protocol):
 
     def retry_failed(self, stage: str | None, host: str | None) -> int:
         """Failed rows start over with fresh attempts; returns how many."""
+        ...
+
+    def demand(self, stage: str) -> Demand:
+        """What the workers of a stage have to do; flat however many rows there are."""
         ...
 
     def counts(self) -> list[StageCount]:

@@ -63,6 +63,8 @@ def project(store: StatusStore, objects: ObjectStore, projection: Projection) ->
         Gone: a committed object is gone and its fixed name was never written.
         PodinsightError: the object store or the database could not do it.
     """
+    if projection.stage == "transcribe":
+        _project_plan(store, objects, projection.episode.id)
     for source, target in projection.copies:
         try:
             objects.copy(source, target)
@@ -79,6 +81,15 @@ def project(store: StatusStore, objects: ObjectStore, projection: Projection) ->
     for folder in projection.scratch:
         objects.delete([info.key for info in objects.list(folder)])
     return first
+
+
+def _project_plan(store: StatusStore, objects: ObjectStore, episode_id: str) -> None:
+    """Before the scratch of the transcript is emptied, which is where the plan is copied from."""
+    for projection in store.work.unprojected(1, "plan", episode_id):
+        try:
+            project(store, objects, projection)
+        except Gone as error:
+            store.work.redo(projection, str(error))
 
 
 def _correct_meta(store: StatusStore, objects: ObjectStore, episode: Episode) -> None:

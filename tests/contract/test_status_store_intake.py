@@ -12,7 +12,7 @@ from podinsight.domain.feed import Document, FeedItem, ParsedFeed
 from podinsight.domain.work import State
 from podinsight.errors import Permanent
 from podinsight.ports import Holding
-from tests.support.rows import PARAMS, Rows, recount
+from tests.support.rows import APPROVED, PARAMS, Rows, recount
 
 FEED = "https://feeds.test/a.xml"
 KEY = "raw/old/one/audio/20vc-episode.mp3"
@@ -137,8 +137,8 @@ def test_what_is_adopted_is_done_and_nothing_is_left_to_do(store: SqlStore, rows
     assert (episode.audio_key, episode.audio_bytes, episode.folder, episode.fetched_at) == (KEY, 1000, "one", None)
     assert (episode.transcript_key, episode.model) == (TEXT.transcript_key, "base")
     assert adopt(store, held()) == (this, ())
-    assert rows.work.enqueue_fetch([this], 5, PARAMS) == 0
-    assert rows.work.enqueue_transcribe([this], 5, PARAMS) == 0
+    assert rows.work.enqueue_fetch([this], 5, PARAMS, APPROVED) == 0
+    assert rows.work.enqueue_transcribe([this], 5, PARAMS, APPROVED) == 0
     rows.worker()
     rows.worker("g1", "gpu")
     assert rows.work.dispatch("fetch", 10) == rows.work.dispatch("chunk", 10) == []
@@ -215,6 +215,7 @@ def test_audio_without_a_transcript_sets_a_waiting_transcription_free(store: Sql
     assert store.intake.adopt(feed_id, Holding(item("a-0"), "a-0", AUDIO))[1] == ("fetch",)
     project(store, this)
     recount(store)
+    rows.plan(this)
     assert rows.state(this, "transcribe") is State.WAITING
 
 

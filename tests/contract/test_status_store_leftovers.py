@@ -2,7 +2,7 @@
 
 from podinsight.domain.work import Lease, State
 from podinsight.ports import Leftover
-from tests.support.rows import LEASE_SECONDS, Rows
+from tests.support.rows import LEASE_SECONDS, TOOK, Rows
 
 
 def noted(rows: Rows) -> list[str]:
@@ -50,10 +50,10 @@ def test_chunks_and_joins_note_their_own_names(rows: Rows) -> None:
     (episode_id,) = rows.transcribes(1, chunks=2)
     first = rows.claim(episode_id, "transcribe", "g1")
     rows.work.expire_worker("g1")
-    rows.work.commit_chunk(rows.claim(episode_id, "transcribe", "g1"), "part-0", 1, LEASE_SECONDS)
+    rows.work.commit_chunk(rows.claim(episode_id, "transcribe", "g1"), "part-0", TOOK, LEASE_SECONDS)
     second = rows.claim(episode_id, "transcribe", "g1")
     rows.expire()
-    join = rows.work.commit_chunk(rows.claim(episode_id, "transcribe", "g1"), "part-1", 1, LEASE_SECONDS)
+    join = rows.work.commit_chunk(rows.claim(episode_id, "transcribe", "g1"), "part-1", TOOK, LEASE_SECONDS)
     assert join is not None
     rows.work.expire_worker("g1")
     folder = "stage/a/a-0"

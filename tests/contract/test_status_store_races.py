@@ -13,7 +13,7 @@ from podinsight.domain.feed import FeedItem
 from podinsight.domain.work import State
 from podinsight.ports import StageCount
 from tests.support.racers import dispatch_all, enqueue_all, fetch_all, open_fresh, transcribe_all
-from tests.support.rows import PARAMS, Rows, audio, recount
+from tests.support.rows import APPROVED, PARAMS, Rows, audio, recount
 
 Race = Callable[..., list[Any]]
 
@@ -118,9 +118,10 @@ def test_who_enqueues_while_the_audio_arrives_is_not_forgotten(rows: Rows, anoth
     other = another()
     with ThreadPoolExecutor(2) as threads:
         shown = threads.map(rows.store.work.projected, projections)
-        made = threads.map(lambda each: other.work.enqueue_transcribe([each], 5, PARAMS), ids)
+        made = threads.map(lambda each: other.work.enqueue_transcribe([each], 5, PARAMS, APPROVED), ids)
         assert (len(list(shown)), sum(made)) == (len(ids), len(ids))
-    assert set(rows.store.work.states("transcribe", ids).values()) == {(State.WAITING, "")}
+    assert set(rows.store.work.states("transcribe", ids).values()) == {(State.HELD, "waits for its plan")}
+    assert set(rows.store.work.states("plan", ids).values()) == {(State.WAITING, "")}
     recount(rows.store)
 
 

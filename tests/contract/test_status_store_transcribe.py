@@ -4,11 +4,11 @@ from itertools import permutations
 
 import pytest
 
-from podinsight.domain.work import Lease, State
+from podinsight.domain.work import Lease, Span, State
 from podinsight.errors import LeaseLost
 from podinsight.ports import Reconciled, StageCount
 from podinsight.topology import STAGES
-from tests.support.rows import FILES, LEASE_SECONDS, PARAMS, Rows, audio, in_flight, snapshot
+from tests.support.rows import APPROVED, FILES, LEASE_SECONDS, PARAMS, TOOK, Rows, audio, in_flight, snapshot
 
 
 def is_join(lease: Lease | None) -> bool:
@@ -17,7 +17,7 @@ def is_join(lease: Lease | None) -> bool:
 
 def commit(rows: Rows, lease: Lease) -> Lease | None:
     assert lease.span is not None
-    return rows.work.commit_chunk(lease, f"part-{lease.span.n}", 1.0, LEASE_SECONDS)
+    return rows.work.commit_chunk(lease, f"part-{lease.span.n}", TOOK, LEASE_SECONDS)
 
 
 def chunk_leases(rows: Rows, episode_id: str, count: int) -> list[Lease]:
@@ -26,39 +26,41 @@ def chunk_leases(rows: Rows, episode_id: str, count: int) -> list[Lease]:
     return leases
 
 
-def test_an_episode_with_audio_waits_at_once(rows: Rows) -> None:
+def test_an_episode_with_audio_is_planned_at_once(rows: Rows) -> None:
     fetched, unknown = rows.fetches(2)
     rows.fetch(fetched)
-    assert rows.work.enqueue_transcribe([fetched, unknown], 9, PARAMS) == 2
-    assert rows.work.enqueue_transcribe([fetched, unknown], 0, PARAMS) == 0
-    assert rows.state(fetched, "transcribe") is State.WAITING
-    assert rows.store.work.states("transcribe", [unknown]) == {unknown: (State.HELD, "waits for its audio")}
+    assert rows.work.enqueue_transcribe([fetched, unknown], 9, PARAMS, APPROVED) == 2
+    assert rows.work.enqueue_transcribe([fetched, unknown], 0, PARAMS, APPROVED) == 0
+    assert rows.store.work.states("transcribe", [fetched, unknown]) == {
+        fetched: (State.HELD, "waits for its plan"),
+        unknown: (State.HELD, "waits for its audio"),
+    }
     rows.fetch(unknown)
-    assert rows.state(unknown, "transcribe") is State.WAITING
+    assert [ticket.episode_id for ticket in rows.work.dispatch("plan", 5)] == [fetched, unknown]
+    for episode_id in (fetched, unknown):
+        rows.plan(episode_id)
     assert len(rows.work.dispatch("chunk", 5)) == 2
 
 
 def test_one_chunk_to_a_transcript(rows: Rows) -> None:
     (episode_id,) = rows.transcribes(1)
     lease = rows.claim(episode_id, "transcribe", "g1")
-    assert (lease.kind, lease.params, lease.span and (lease.span.n, lease.span.start, lease.span.end)) == (
-        "chunk",
-        PARAMS,
-        (0, 0.0, None),
-    )
+    params = lease.params
+    assert (lease.kind, lease.span) == ("chunk", Span(0, 0.0, 60.0))
+    assert {name: params[name] for name in params if name != "plan"} == {**PARAMS, "approved": APPROVED}
     join = commit(rows, lease)
     assert is_join(join)
     assert join is not None
-    assert (join.worker, join.params, rows.state(episode_id, "transcribe")) == ("g1", PARAMS, State.RUNNING)
+    assert (join.worker, join.params, rows.state(episode_id, "transcribe")) == ("g1", params, State.RUNNING)
     assert rows.store.work.parts(episode_id) == ["part-0"]
     rows.work.commit_transcript(join, FILES)
     assert rows.store.work.states("transcribe", [episode_id]) == {episode_id: (State.RUNNING, "publishing")}
     (projection,) = rows.store.work.unprojected(5)
     assert (projection.stage, projection.copies) == ("transcribe", FILES.files)
-    assert projection.scratch == (projection.episode.attempts("transcribe"), projection.episode.parts)
+    episode = projection.episode
+    assert projection.scratch == (episode.attempts("transcribe"), episode.parts, episode.chunks)
     rows.work.projected(projection)
-    episode = rows.store.catalogue.episode(episode_id)
-    assert episode == projection.episode
+    assert rows.store.catalogue.episode(episode_id) == episode
     assert (episode.transcript_key, episode.model) == (FILES.transcript_key, FILES.model)
     assert rows.state(episode_id, "transcribe") is State.DONE
     assert rows.store.work.unprojected(5) == []
@@ -225,15 +227,15 @@ def test_a_retried_fetch_takes_along_what_failed_with_it(rows: Rows) -> None:
     assert (lease.attempts, lease.losses) == (0, 0)
     rows.work.commit_fetch(lease, audio(), 1.0)
     rows.project("fetch", episode_id)
-    assert rows.state(episode_id, "transcribe") is State.WAITING
+    assert rows.reason(episode_id, "transcribe") == "waits for its plan"
 
 
 @pytest.mark.parametrize("transcribe_first", [False, True])
 def test_everything_failed_starts_over(rows: Rows, transcribe_first: bool) -> None:
     ids = rows.episodes(4)
     if transcribe_first:
-        rows.work.enqueue_transcribe(ids, 5, PARAMS)
-    rows.work.enqueue_fetch(ids, 5, PARAMS)
+        rows.work.enqueue_transcribe(ids, 5, PARAMS, APPROVED)
+    rows.work.enqueue_fetch(ids, 5, PARAMS, APPROVED)
     rows.worker()
     for episode_id in ids[:3]:
         rows.work.end(rows.claim(episode_id), State.REFUSED, "private address")
@@ -263,5 +265,5 @@ def test_failed_rows_start_over_by_stage_and_host(rows: Rows) -> None:
 def test_two_episodes_are_transcribed_and_counted(rows: Rows) -> None:
     for episode_id in rows.transcribes(2, chunks=2):
         rows.transcribe(episode_id)
-    assert rows.store.work.counts() == [StageCount("fetch", State.DONE, 2), StageCount("transcribe", State.DONE, 2)]
+    assert rows.store.work.counts() == [StageCount(stage, State.DONE, 2) for stage in STAGES]
     assert in_flight(rows.store, "chunk") == 0

@@ -15,7 +15,19 @@ from podinsight.domain.work import Lease, State
 from podinsight.errors import LeaseLost
 from tests.conftest import LIMITS, STALE_SECONDS
 from tests.support.clock import ManualClock
-from tests.support.rows import FILES, LEASE_SECONDS, PARAMS, Rows, audio, in_flight, recount
+from tests.support.rows import (
+    APPROVED,
+    FILES,
+    LEASE_SECONDS,
+    PARAMS,
+    TOOK,
+    Rows,
+    audio,
+    in_flight,
+    plan_folder,
+    recount,
+    spans,
+)
 
 HOSTS = ["slow.test", "a.megaphone.fm", "b.megaphone.fm", "free.test"]
 WORKERS = ["w1", "w2"]
@@ -49,14 +61,25 @@ class Walk(RuleBasedStateMachine):
         for worker in WORKERS:
             self.rows.worker(worker)
 
-    @rule(host=st.sampled_from(HOSTS), feed=st.sampled_from("ab"), priority=st.sampled_from([0, 5, 9]))
-    def enqueue(self, host: str, feed: str, priority: int) -> None:
+    @rule(
+        host=st.sampled_from(HOSTS),
+        feed=st.sampled_from("ab"),
+        priority=st.sampled_from([0, 5, 9]),
+        approved=st.sampled_from([APPROVED, APPROVED, ""]),
+    )
+    def enqueue(self, host: str, feed: str, priority: int, approved: str) -> None:
         ids = self.rows.episodes(2, host, feed)
-        assert self.work.enqueue_fetch(ids, priority, PARAMS) == 2
-        assert self.work.enqueue_fetch(ids, priority, PARAMS) == 0
+        assert self.work.enqueue_fetch(ids, priority, PARAMS, approved) == 2
+        assert self.work.enqueue_fetch(ids, priority, PARAMS, approved) == 0
         self.known += ids
 
-    @rule(lane=st.sampled_from(["fetch", "chunk"]), slots=st.integers(1, 9))
+    @rule()
+    def approve(self) -> None:
+        waiting = self.work.waiting_for_approval()
+        assert self.work.approve("me") <= len(waiting)
+        assert self.work.waiting_for_approval() == []
+
+    @rule(lane=st.sampled_from(["fetch", "plan", "chunk"]), slots=st.integers(1, 9))
     def dispatch(self, lane: str, slots: int) -> None:
         tickets = self.work.dispatch(lane, slots)
         if not tickets:
@@ -69,7 +92,7 @@ class Walk(RuleBasedStateMachine):
             assert all(busy[host] <= LIMITS.limit(host) for host in hosts)
 
     @precondition(lambda self: self.known)
-    @rule(data=st.data(), stage=st.sampled_from(["fetch", "transcribe"]), worker=st.sampled_from(WORKERS))
+    @rule(data=st.data(), stage=st.sampled_from(["fetch", "plan", "transcribe"]), worker=st.sampled_from(WORKERS))
     def claim(self, data: st.DataObject, stage: str, worker: str) -> None:
         episode_id = data.draw(st.sampled_from(self.known))
         claimable = self._claimable(stage, episode_id)
@@ -104,20 +127,29 @@ class Walk(RuleBasedStateMachine):
                 self.work.delay(lease, "503", 20)
             case "fail":
                 self.work.end(lease, State.FAILED, "404")
+            case _ if lease.stage == "plan":
+                self.work.commit_plan(lease, plan_folder(lease), spans(1 + lease.unit_id % 3), 1.0)
             case _ if lease.span is None:
                 self.work.commit_fetch(lease, audio("free.test"), 1.0)
             case _ if lease.span.is_join:
                 self.work.commit_transcript(lease, FILES)
             case _:
-                return self.work.commit_chunk(lease, f"part-{lease.span.n}", 1.0, LEASE_SECONDS)
+                return self.work.commit_chunk(lease, f"part-{lease.span.n}", TOOK, LEASE_SECONDS)
         return None
 
-    @rule(more=st.booleans())
-    def project(self, more: bool) -> None:
+    @rule()
+    def project(self) -> None:
         for projection in self.work.unprojected(5):
             self.work.projected(projection)
-            if projection.stage == "fetch" and more:
-                self.rows.add_chunks(projection.episode.id, 2)
+
+    @rule()
+    def lose_what_was_committed(self) -> None:
+        """Objects are gone before they had their names: chunks of a plan go with it, leases on them as well."""
+        for projection in self.work.unprojected(2):
+            assert self.work.redo(projection, "gone")
+        kept = {row.token for row in self._units()}
+        self.held = {token: until for token, until in self.held.items() if token in kept}
+        self.done = set()
 
     @rule(seconds=st.sampled_from([1.0, 20.0, 61.0, 91.0]))
     def wait(self, seconds: float) -> None:
@@ -137,7 +169,7 @@ class Walk(RuleBasedStateMachine):
         for token in lost:
             del self.held[token]
 
-    @rule(stage=st.sampled_from([None, "fetch", "transcribe"]), host=st.sampled_from([None, *HOSTS]))
+    @rule(stage=st.sampled_from([None, "fetch", "plan", "transcribe"]), host=st.sampled_from([None, *HOSTS]))
     def retry_failed(self, stage: str | None, host: str | None) -> None:
         self.work.retry_failed(stage, host)
 
@@ -182,7 +214,7 @@ class Walk(RuleBasedStateMachine):
             ]
 
     def _claimable(self, stage: str, episode_id: str) -> bool:
-        table = work if stage == "fetch" else chunks
+        table = chunks if stage == "transcribe" else work
         with self.rows.store.db.read() as conn:
             states = conn.execute(select(table.c.state).where(table.c.episode_id == episode_id, table.c.stage == stage))
             return bool({State.WAITING, State.DISPATCHED} & {State(state) for state in states.scalars()})

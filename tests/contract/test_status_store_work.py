@@ -12,7 +12,7 @@ from podinsight.domain.work import Lease, State, Ticket
 from podinsight.errors import LeaseLost, Unavailable
 from podinsight.ports import Reconciled, StageCount, WorkRows
 from podinsight.topology import STAGES
-from tests.support.rows import LEASE_SECONDS, PARAMS, Rows, audio, in_flight, snapshot
+from tests.support.rows import APPROVED, LEASE_SECONDS, PARAMS, Rows, audio, in_flight, snapshot
 
 Write = Callable[[WorkRows, Lease], object]
 WRITES: dict[str, Write] = {
@@ -27,10 +27,10 @@ WRITES: dict[str, Write] = {
 def test_enqueue_makes_rows_once(rows: Rows) -> None:
     ids = rows.episodes(3)
     assert rows.work.enqueue_fetch(ids[:2], 5, None) == 2
-    assert rows.work.enqueue_fetch([*ids, *ids], 9, PARAMS) == 1
-    assert rows.work.enqueue_fetch(ids, 0, PARAMS) == 0
-    assert rows.work.enqueue_fetch([], 5, PARAMS) == 0
-    assert rows.work.enqueue_fetch(["no such episode"], 5, PARAMS) == 0
+    assert rows.work.enqueue_fetch([*ids, *ids], 9, PARAMS, APPROVED) == 1
+    assert rows.work.enqueue_fetch(ids, 0, PARAMS, APPROVED) == 0
+    assert rows.work.enqueue_fetch([], 5, PARAMS, APPROVED) == 0
+    assert rows.work.enqueue_fetch(["no such episode"], 5, PARAMS, APPROVED) == 0
     assert rows.store.work.counts() == [
         StageCount("fetch", State.WAITING, 3),
         StageCount("transcribe", State.HELD, 3),
@@ -239,13 +239,14 @@ def test_a_fetch_is_done_once_it_is_projected(rows: Rows) -> None:
     assert rows.store.catalogue.episode(second) == projection.episode
     assert projection.episode.host == "megaphone.fm"
     assert rows.state(second) is State.DONE
-    assert rows.state(second, "transcribe") is State.WAITING
+    assert rows.reason(second, "transcribe") == "waits for its plan"
+    assert rows.state(second, "plan") is State.WAITING
     before = snapshot(rows.store)
     assert not rows.work.projected(projection)
     assert not rows.work.redo(projection, "gone")
     rows.work.postpone(projection)
     assert snapshot(rows.store) == before
-    assert len(before["chunks"]) == 1
+    assert len(before["chunks"]) == 0
 
 
 def test_audio_that_is_gone_before_it_has_its_name_is_fetched_again(rows: Rows) -> None:
@@ -264,6 +265,7 @@ def test_audio_that_is_gone_before_it_has_its_name_is_fetched_again(rows: Rows) 
     assert rows.state(episode_id, "transcribe") is State.FAILED
     assert rows.work.retry_failed(None, None) == 2
     rows.fetch(episode_id)
+    rows.plan(episode_id)
     assert rows.state(episode_id, "transcribe") is State.WAITING
 
 
@@ -281,9 +283,9 @@ def test_many_are_enqueued_in_several_transactions(rows: Rows, monkeypatch: pyte
     with monkeypatch.context() as patch:
         patch.setattr(enqueue.Enqueue, "_without_row", breaks_at_the_last)
         with pytest.raises(Unavailable):
-            rows.work.enqueue_fetch(ids, 5, PARAMS)
+            rows.work.enqueue_fetch(ids, 5, PARAMS, APPROVED)
     assert set(rows.store.work.states("transcribe", ids)) == set(ids[:4])
-    assert rows.work.enqueue_fetch(ids, 5, PARAMS) == 1
+    assert rows.work.enqueue_fetch(ids, 5, PARAMS, APPROVED) == 1
     assert set(rows.store.work.states("transcribe", ids)) == set(rows.store.work.states("fetch", ids)) == set(ids)
 
 

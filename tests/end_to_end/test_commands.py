@@ -111,7 +111,7 @@ def test_beat_polls_a_feed_that_is_due_and_reads_only_what_changed(stack: Stack)
 
 
 def test_a_second_up_harms_nothing(stack: Stack) -> None:
-    before = {role: stack.pids(role) for role in ("broker", "fetch", "gpu", "light", "beat")}
+    before = {role: stack.pids(role) for role in ("broker", "fetch", "plan", "gpu", "light", "beat")}
     done = podrun(stack, "up")
     assert done.returncode == 0, done.stderr
     assert "already running" in done.stdout + done.stderr
@@ -137,7 +137,7 @@ def test_a_port_in_use_is_named_and_nothing_is_started(stack: Stack, tmp_path: P
 def test_health_names_every_part(stack: Stack) -> None:
     done = podrun(stack, "health")
     assert done.returncode == 0, done.stdout
-    for part in ("supervisor", "broker", "database", "fetch", "gpu", "light", "beat", "flower"):
+    for part in ("supervisor", "broker", "database", "fetch", "plan", "gpu", "light", "beat", "flower"):
         assert part in done.stdout.lower()
 
 

@@ -58,6 +58,8 @@ def test_twelve_episodes_survive_every_kill(web: WebServer, undisturbed: dict[st
 
         wait_for(lambda: stack.running("fetch"), 20, "a download runs")
         kill(stack, "fetch")
+        wait_for(lambda: stack.running("plan"), 30, "an episode is planned")
+        kill(stack, "plan")
         wait_for(lambda: stack.running("transcribe"), 30, "a transcription runs")
         kill(stack, "gpu")
         kill(stack, "beat")
@@ -70,7 +72,7 @@ def test_twelve_episodes_survive_every_kill(web: WebServer, undisturbed: dict[st
 
         assert stack.states("transcribe", ids) == [State.DONE] * EPISODES
         assert set(stack.commits().values()) == {1}
-        assert len(stack.commits()) == EPISODES * 3, "a fetch, a chunk and a join each"
+        assert len(stack.commits()) == EPISODES * 4, "a fetch, a plan, a chunk and a join each"
         assert stack.digests() == undisturbed
 
 

@@ -2,22 +2,21 @@
 
 import os
 import random
-import signal
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
-import redis
 
 from podinsight.domain.work import State
 from tests.support.feeds import rss
 from tests.support.stack import QUICK, Stack, running_stack
+from tests.support.strikes import strike
 from tests.support.webserver import WebServer
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 NAMES = ("episode-1.mp3", "episode-2.mp3", "episode-3.m4a")
-ROLES = ("fetch", "gpu", "gpu", "light", "beat", "supervisor", "keeper", "broker", "flower", "FLUSHALL")
+ROLES = ("fetch", "plan", "gpu", "gpu", "light", "beat", "supervisor", "keeper", "broker", "flower", "FLUSHALL")
 KILLS = int(os.environ.get("SOAK_KILLS", "100"))
 EPISODES = int(os.environ.get("SOAK_EPISODES", "240"))
 
@@ -46,24 +45,6 @@ def results(stack: Stack, ids: list[str]) -> dict[str, set[tuple[str, ...]]]:
     return found
 
 
-def strike(stack: Stack, role: str) -> bool:
-    """Kills every process of a role, or empties the broker; False when there was nothing to hit just now."""
-    if role == "FLUSHALL":
-        try:
-            redis.Redis.from_url(stack.settings.redis_url, socket_timeout=2).flushall()
-        except redis.RedisError:
-            return False
-        return True
-    hit = False
-    for pid in stack.pids(role):
-        try:
-            os.kill(pid, signal.SIGKILL)
-            hit = True
-        except ProcessLookupError:
-            continue
-    return hit
-
-
 @pytest.mark.soak
 @pytest.mark.timeout(5400)
 def test_a_hundred_random_kills_lose_and_double_nothing(tmp_path: Path) -> None:
@@ -85,7 +66,7 @@ def test_a_hundred_random_kills_lose_and_double_nothing(tmp_path: Path) -> None:
             while struck.total() < KILLS:
                 time.sleep(dice.uniform(0.5, 3.0))
                 role = dice.choice(ROLES)
-                struck[role] += strike(stack, role)
+                struck[role] += strike(stack, role) > 0
             left = sum(state is not State.DONE for state in stack.states("transcribe", ids))
             print(
                 f"\nseed {seed}: {struck.total()} strikes in {time.monotonic() - started:.0f} s: {dict(struck)}; ",

@@ -14,6 +14,7 @@ from podinsight.adapters.database import SqlStore
 from podinsight.adapters.door import OpenDoor
 from podinsight.adapters.feedparser_feeds import FeedparserParser
 from podinsight.adapters.memory import MemoryQueue
+from podinsight.adapters.memory_cutter import ScriptedCutter
 from podinsight.adapters.memory_speech import ScriptedTranscriber
 from podinsight.adapters.obstore_objects import S3Options, open_objects
 from podinsight.adapters.requests_fetcher import FetchPolicy, RequestsFetcher
@@ -23,18 +24,16 @@ from podinsight.errors import Permanent
 from podinsight.ports import ObjectStore
 from podinsight.services.dispatch import dispatch
 from podinsight.services.fetch import FetchPorts, fetch_episode
+from podinsight.services.join import GpuPrice
 from podinsight.services.lease import LeaseTimes
+from podinsight.services.plan import PlanPorts, plan_episode
 from podinsight.services.poll import PollPorts, poll_feed
 from podinsight.services.publisher import PublisherPorts, collect
 from podinsight.services.reconcile import reconcile
-from podinsight.services.transcribe import (
-    GpuPrice,
-    TranscribePorts,
-    take_publisher_transcript,
-    transcribe_episode,
-)
+from podinsight.services.transcribe import TranscribePorts, take_publisher_transcript, transcribe_episode
 from podinsight.topology import AREAS
 from tests.support.clock import ManualClock
+from tests.support.planning import plan
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 POLICY = FetchPolicy(
@@ -55,7 +54,9 @@ def test_a_feed_goes_in_and_readable_transcripts_come_out(store: SqlStore, clock
     fetcher = RequestsFetcher(POLICY, OpenDoor())
     queue = MemoryQueue()
     store.workers.register("cpu", "here", "fetch", 1, 10)
+    store.workers.register("ear", "here", "plan", 3, 1)
     store.workers.register("gpu", "here", "gpu", 2, 1)
+    planning = PlanPorts(store, objects, ScriptedCutter(), 240.0)
     publisher = partial(collect, PublisherPorts(objects, fetcher, CaptionFiles()))
     fetching = FetchPorts(store, objects, fetcher, AvProbe(), publisher=publisher)
     speaking = TranscribePorts(store, objects, ScriptedTranscriber(), CaptionFiles(), GpuPrice(0.526, 12.0))
@@ -65,7 +66,7 @@ def test_a_feed_goes_in_and_readable_transcripts_come_out(store: SqlStore, clock
         assert new
         assert poll_feed(PollPorts(store, fetcher, FeedparserParser(), clock), feed, 3600.0) == 3
         ids = [episode.id for episode in store.catalogue.first_episodes(None)]
-        assert store.work.enqueue_fetch(ids, 5, {"model": "tiny.en"}) == 3
+        assert store.work.enqueue_fetch(ids, 5, {"model": "tiny.en"}, "test") == 3
 
         assert dispatch(store, queue) == 3
         for task, (episode_id,) in queue.take():
@@ -74,13 +75,19 @@ def test_a_feed_goes_in_and_readable_transcripts_come_out(store: SqlStore, clock
             assert fetch_episode(fetching, episode_id, "cpu", TIMES, lambda: False).endswith("nothing to claim")
         asked = list(web.requests)
 
+    planned: list[str] = []
     seen: list[str] = []
     while dispatch(store, queue):
         for task, (episode_id,) in queue.take():
-            assert task == "transcribe_episode"
-            transcribe_episode(speaking, episode_id, "gpu", TIMES, lambda: False)
-            seen.append(episode_id)
+            if task == "plan_episode":
+                plan_episode(planning, episode_id, "ear", TIMES, lambda: False)
+                planned.append(episode_id)
+            else:
+                assert task == "transcribe_episode"
+                transcribe_episode(speaking, episode_id, "gpu", TIMES, lambda: False)
+                seen.append(episode_id)
     assert sorted(seen) == sorted(ids)
+    assert len(planned) == 2, "what the publisher wrote needs no plan"
     assert len(asked) == 1 + 3 + 1, "the feed, each episode and the one publisher transcript, once each"
     assert {state for state, _ in store.work.states("transcribe", ids).values()} == {State.DONE}
 
@@ -93,13 +100,14 @@ def test_a_feed_goes_in_and_readable_transcripts_come_out(store: SqlStore, clock
         assert transcript["segments"]
         whose = "publisher" if episode.guid == "podinsight-sample-0001" else "whisper"
         assert (transcript["source"], meta["source"]) == (whose, whose)
+        assert objects.exists(episode.plan_name) is (whose == "whisper")
         lines = objects.get(f"{episode.stage}/segments/segments.json").decode().splitlines()
         assert [json.loads(line)["text"] for line in lines] == [part["text"] for part in transcript["segments"]]
         assert objects.get(f"{episode.stage}/transcripts/transcript.vtt").startswith(b"WEBVTT")
         assert objects.get(f"{episode.stage}/transcripts/transcript.srt").startswith(b"1\n")
         assert json.loads(objects.get(f"{episode.stage}/kpis/kpis.json"))["audio_seconds"] > 10
     keys = [info.key for area in ("raw", "stage") for info in objects.list(area)]
-    assert not [key for key in keys if "/attempts/" in key or "/parts/" in key], "attempts and parts are tidied away"
+    assert not [key for key in keys if set(key.split("/")) & {"attempts", "parts", "chunks"}], "tidied away"
     report = reconcile(store, objects, 60.0)
     assert (report.projected, report.faults) == (0, ())
 
@@ -124,7 +132,7 @@ def test_a_publisher_transcript_spares_the_gpu_when_it_passes(
         feed, _ = store.catalogue.add_feed(web.url("feed.xml"))
         poll_feed(PollPorts(store, fetcher, FeedparserParser(), clock), feed, 3600.0)
         (chosen,) = [each for each in store.catalogue.first_episodes(None) if each.transcripts]
-        store.work.enqueue_fetch([chosen.id], 5, {"model": "tiny.en"})
+        store.work.enqueue_fetch([chosen.id], 5, {"model": "tiny.en"}, "test")
         fetching = FetchPorts(store, objects, fetcher, AvProbe(), publisher=publisher)
         fetch_episode(fetching, chosen.id, "cpu", TIMES, lambda: False)
         without_device = TranscribePorts(store, objects, None, CaptionFiles(), GpuPrice(0.526, 12.0))
@@ -134,6 +142,8 @@ def test_a_publisher_transcript_spares_the_gpu_when_it_passes(
     assert taken is (source == "publisher")
     store.workers.register("gpu", "here", "gpu", 2, 1)
     queue = MemoryQueue()
+    if not taken:
+        plan(store, objects, chosen.id)
     assert dispatch(store, queue) == (0 if taken else 1), "what is done wakes nobody"
     speaking = replace(without_device, transcriber=ScriptedTranscriber())
     for _task, (episode_id,) in queue.take():
@@ -170,7 +180,7 @@ def test_a_worker_that_dies_after_its_commit_leaves_a_projection_that_reconcile_
         feed, _ = store.catalogue.add_feed(web.url("feed.xml"))
         poll_feed(PollPorts(store, fetcher, FeedparserParser(), clock), feed, 3600.0)
         episode = store.catalogue.first_episodes(1)[0]
-        store.work.enqueue_fetch([episode.id], 5, {"model": "tiny.en"})
+        store.work.enqueue_fetch([episode.id], 5, {"model": "tiny.en"}, "test")
         dying = FetchPorts(store, cast(ObjectStore, DiesWhenPublishing()), fetcher, AvProbe())
         with pytest.raises(SystemExit):
             fetch_episode(dying, episode.id, "cpu", TIMES, lambda: False)
@@ -183,7 +193,7 @@ def test_a_worker_that_dies_after_its_commit_leaves_a_projection_that_reconcile_
     assert after.audio_key is not None
     assert objects.size(after.audio_key) == after.audio_bytes
     assert store.work.states("fetch", [episode.id])[episode.id] == (State.DONE, "")
-    assert store.work.states("transcribe", [episode.id])[episode.id] == (State.WAITING, "")
+    assert store.work.states("transcribe", [episode.id])[episode.id] == (State.HELD, "waits for its plan")
     assert reconcile(store, objects, 60.0).projected == 0
 
 

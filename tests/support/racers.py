@@ -12,7 +12,7 @@ from podinsight.adapters.database.migrate import HEAD, _version
 from podinsight.adapters.database.models import lanes
 from podinsight.domain.work import Lease
 from tests.conftest import LIMITS, STALE_SECONDS
-from tests.support.rows import FILES, PARAMS, audio, in_flight
+from tests.support.rows import APPROVED, FILES, PARAMS, TOOK, audio, in_flight
 
 
 def opened(url: str) -> SqlStore:
@@ -113,7 +113,7 @@ def _finish(store: SqlStore, lease: Lease) -> list[str]:
     assert lease.span is not None
     join: Lease | None = lease
     if not lease.span.is_join:
-        join = store.work.commit_chunk(lease, f"part-{lease.span.n}", 1.0, 90)
+        join = store.work.commit_chunk(lease, f"part-{lease.span.n}", TOOK, 90)
     if join is None:
         return []
     store.work.commit_transcript(join, FILES)
@@ -125,7 +125,8 @@ def enqueue_all(url: str, racer: int, episode_ids: Sequence[str], store: SqlStor
     mine = store or opened(url)
     order = list(episode_ids)
     random.Random(racer).shuffle(order)
-    added = sum(mine.work.enqueue_fetch(order[start : start + 20], 5, PARAMS) for start in range(0, len(order), 20))
+    starts = range(0, len(order), 20)
+    added = sum(mine.work.enqueue_fetch(order[at : at + 20], 5, PARAMS, APPROVED) for at in starts)
     if store is None:
         mine.close()
     return added

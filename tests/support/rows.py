@@ -1,7 +1,7 @@
 """Work rows for tests: episodes in every state, and a recount of everything that the lanes claim."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from io import BytesIO
 from typing import Any, cast
@@ -13,18 +13,30 @@ from podinsight.adapters.database.models import chunks, lanes, metadata, work
 from podinsight.adapters.database.units import table_of
 from podinsight.domain.episode import FetchedAudio, TranscriptFiles
 from podinsight.domain.feed import Document, FeedItem, ParsedFeed
-from podinsight.domain.work import IN_FLIGHT_STATES, Lease, Span, State, aggregate
-from podinsight.ports import WorkRows
+from podinsight.domain.held import WAITS_FOR_PLAN, awaited
+from podinsight.domain.work import IN_FLIGHT_STATES, OPEN_STATES, Lease, Span, State, aggregate
+from podinsight.ports import Decoded, WorkRows
 from podinsight.topology import STAGE_OF_LANE
 from tests.support.clock import ManualClock
 
 PARAMS = {"model": "tiny.en"}
 FILES = TranscriptFiles((("stage/x/attempts/t/t.json", "stage/x/transcripts/t.json"),), "t.json", "tiny", 9, 60, 2, 2)
 LEASE_SECONDS = 90.0
+TOOK = Decoded(60.0, 1.0, 0.9, "tiny.en", "cpu", "int8")  # what decoding a chunk took
+APPROVED = "test"
 
 
 def audio(host: str = "cdn.test") -> FetchedAudio:
     return FetchedAudio("raw/a/t", "raw/a/episode.mp3", 1000, "ab" * 32, "audio/mpeg", 60.0, f"https://{host}/", host)
+
+
+def spans(count: int) -> list[Span]:
+    """Chunks of a minute each."""
+    return [Span(n, 60.0 * n, 60.0 * (n + 1)) for n in range(count)]
+
+
+def plan_folder(lease: Lease) -> str:
+    return f"stage/a/{lease.episode_id}/chunks/{lease.token}"
 
 
 def snapshot(store: SqlStore) -> dict[str, list[tuple[object, ...]]]:
@@ -45,6 +57,9 @@ def in_flight(store: SqlStore, lane: str) -> int:
         return len(conn.execute(query).all())
 
 
+_AUDIO = {State.WAITING: "ms_waiting", State.DISPATCHED: "ms_in_flight", State.RUNNING: "ms_in_flight"}
+
+
 def recount(store: SqlStore) -> None:
     """Lanes equal their rows, a chunked stage equals the aggregate of its chunks, a lease is whole or not there."""
     with store.db.read() as conn:
@@ -53,15 +68,36 @@ def recount(store: SqlStore) -> None:
     rows = Counter((row.lane_id, row.state) for of_table in units.values() for row in of_table)
     counted = {(row.id, state.value): getattr(row, f"n_{state.value}") for row in lane_rows for state in State}
     assert {key: count for key, count in counted.items() if count} == dict(rows)
-    chunk_states: dict[str, list[State]] = {}
-    for row in units["chunks"]:
-        chunk_states.setdefault(row.episode_id, []).append(State(row.state))
-    for row in units["work"]:
-        if row.stage == "transcribe" and row.episode_id in chunk_states:
-            assert row.state == aggregate(chunk_states[row.episode_id]), row
+    _recount_audio(lane_rows, [row for of_table in units.values() for row in of_table])
+    _recount_transcriptions(store, units["work"], units["chunks"])
     for row in (*units["work"], *units["chunks"]):
         leased = row.state == State.RUNNING and (row in units["chunks"] or row.stage != "transcribe")
         assert (row.token is not None, row.worker is not None, row.lease_until is not None) == (leased,) * 3, row
+
+
+def _recount_audio(lane_rows: Sequence[Any], units: Sequence[Any]) -> None:
+    """Milliseconds of audio, by lane."""
+    audio: Counter[tuple[int, str]] = Counter()
+    for row in units:
+        if row.state in _AUDIO:
+            audio[row.lane_id, _AUDIO[State(row.state)]] += row.ms
+    held = {(row.id, name): getattr(row, name) for row in lane_rows for name in set(_AUDIO.values())}
+    assert {key: ms for key, ms in held.items() if ms} == {key: ms for key, ms in audio.items() if ms}
+
+
+def _recount_transcriptions(store: SqlStore, work_rows: Sequence[Any], chunk_rows: Sequence[Any]) -> None:
+    """A transcription follows its chunks; one without is held for what is missing, and a plan for it is on its way."""
+    chunk_states: dict[str, list[State]] = {}
+    for row in chunk_rows:
+        chunk_states.setdefault(row.episode_id, []).append(State(row.state))
+    plans = {row.episode_id: row.state for row in work_rows if row.stage == "plan"}
+    for row in (row for row in work_rows if row.stage == "transcribe"):
+        if row.episode_id in chunk_states:
+            assert row.state == aggregate(chunk_states[row.episode_id]), row
+        elif row.state == State.HELD:
+            plan = plans.get(row.episode_id)
+            assert row.reason == awaited(store.catalogue.episode(row.episode_id), row.params, plan == State.DONE), row
+            assert row.reason != WAITS_FOR_PLAN or plan in OPEN_STATES, row
 
 
 class _Checked:
@@ -99,11 +135,17 @@ class Rows:
         return [episode.id for episode in self.store.catalogue.first_episodes(None, row.id)][row.episodes :]
 
     def fetches(
-        self, count: int, host: str = "h.test", feed: str = "a", priority: int = 5, transcribe: bool = False
+        self,
+        count: int,
+        host: str = "h.test",
+        feed: str = "a",
+        priority: int = 5,
+        transcribe: bool = False,
+        approved: str = APPROVED,
     ) -> list[str]:
         """Episodes with waiting fetch rows."""
         ids = self.episodes(count, host, feed)
-        self.work.enqueue_fetch(ids, priority, PARAMS if transcribe else None)
+        self.work.enqueue_fetch(ids, priority, PARAMS if transcribe else None, approved)
         return ids
 
     def worker(self, name: str = "w1", pool: str = "fetch", slots: int = 10) -> str:
@@ -124,29 +166,30 @@ class Rows:
         self.project("fetch", episode_id)
 
     def transcribes(self, count: int, chunks: int = 1, feed: str = "a") -> list[str]:
-        """Episodes with audio and waiting chunks; worker `g1` is there."""
+        """Episodes with audio, a plan and waiting chunks of a minute each; worker `g1` is there."""
         ids = self.fetches(count, feed=feed, transcribe=True)
         self.worker("g1", "gpu", 1)
         for episode_id in ids:
             self.fetch(episode_id)
-            if chunks > 1:
-                self.add_chunks(episode_id, chunks - 1)
+            self.plan(episode_id, chunks)
         return ids
 
-    def add_chunks(self, episode_id: str, count: int) -> None:
-        """What the plan stage will do: more chunks after the first."""
-        episode = self.store.catalogue.episode(episode_id)
-        assert episode is not None
-        spans = [Span(n, 60.0 * n, 60.0 * (n + 1)) for n in range(1, count + 1)]
-        inside = self.store.work
-        with inside._transition() as (conn, moves):
-            inside._add_chunks(conn, moves, episode_id, episode.feed_id, 5, spans)
+    def commit_plan(self, episode_id: str, chunks: int = 1) -> Lease:
+        """The lease under which the plan was made and committed."""
+        lease = self.claim(episode_id, "plan", self.worker("p1", "plan", 1))
+        self.work.commit_plan(lease, plan_folder(lease), spans(chunks), 1.0)
+        return lease
+
+    def plan(self, episode_id: str, chunks: int = 1) -> None:
+        """All of it, projected."""
+        self.commit_plan(episode_id, chunks)
+        self.project("plan", episode_id)
 
     def transcribe(self, episode_id: str) -> None:
         """All of it, projected."""
         lease: Lease | None = self.claim(episode_id, "transcribe", "g1")
         while lease is not None and lease.span is not None and not lease.span.is_join:
-            joined = self.work.commit_chunk(lease, f"part-{lease.span.n}", 1.0, LEASE_SECONDS)
+            joined = self.work.commit_chunk(lease, f"part-{lease.span.n}", TOOK, LEASE_SECONDS)
             lease = joined or self.claim(episode_id, "transcribe", "g1")
         assert lease is not None
         self.work.commit_transcript(lease, FILES)

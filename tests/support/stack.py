@@ -73,7 +73,7 @@ class Stack:
 
     def start(self, ids: list[str], transcribe: bool = True) -> None:
         params = {"model": self.settings.model} if transcribe else None
-        self.store.work.enqueue_fetch(ids, PRIORITIES["medium"], params)
+        self.store.work.enqueue_fetch(ids, PRIORITIES["medium"], params, "test")
         dispatch(self.store, self.world.queue)
 
     def states(self, stage: str, ids: list[str]) -> list[State]:

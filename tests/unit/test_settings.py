@@ -150,6 +150,12 @@ def test_every_fault_has_its_line_and_unknown_names_their_closest(tmp_path: Path
         ("HOST_LIMITS", "megaphone.fm"),
         ("HOST_LIMITS", "megaphone.fm=0"),
         ("HOST_LIMITS", '{"megaphone.fm": true}'),
+        ("PROMPTS", "my-show=With Ada, and Charles"),
+        ("PROMPTS", "With Ada"),
+        ("HOTWORDS", "my-show="),
+        ("HOTWORDS", "=Ada"),
+        ("APPROVE_USD_PER_DAY", "-1"),
+        ("APPROVE_USD_PER_DAY", "inf"),
         ("ALLOWED_HOSTS", "http://intranet"),
         ("ALLOWED_HOSTS", "[1]"),
         ("CONTACT", "me\nX-Evil: yes"),
@@ -204,6 +210,17 @@ def test_areas_have_places_of_their_own_or_a_folder(tmp_path: Path) -> None:
 def test_host_limits_are_added_to_the_defaults(tmp_path: Path, value: str) -> None:
     limits = load(environment(tmp_path, PODINSIGHT_HOST_LIMITS=value)).host_limits
     assert limits == {**topology.DEFAULT_HOST_LIMITS, "megaphone.fm": 2, "a.org": 7}
+
+
+@pytest.mark.parametrize("value", ["my-show=Ada = A., other= B", '{"my-show": "Ada = A.", "other": " B"}'])
+def test_texts_by_feed(tmp_path: Path, value: str) -> None:
+    assert load(environment(tmp_path, PODINSIGHT_PROMPTS=value)).prompts == {"my-show": "Ada = A.", "other": "B"}
+
+
+def test_texts_are_shown_as_they_can_be_written(tmp_path: Path) -> None:
+    settings = load(environment(tmp_path, PODINSIGHT_PROMPTS='{"a": "Ada, Zoë"}', PODINSIGHT_HOTWORDS="a=b,c=d"))
+    assert row(settings, "prompts")[0] == '{"a": "Ada, Zoë"}'
+    assert row(settings, "hotwords")[0] == "a=b,c=d"
 
 
 @pytest.mark.parametrize("value", ["127.0.0.1, Intranet.,::1,", '["127.0.0.1", "intranet", "::1"]'])

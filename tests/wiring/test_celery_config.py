@@ -62,6 +62,7 @@ def test_stages_agree_with_tasks() -> None:
         (["gpu"], SoloPool, 1, "-P prefork"),
         (["gpu"], ThreadPool, 1, "-P prefork"),
         (["gpu"], PreforkPool, 2, "-c 1"),
+        (["plan"], ThreadPool, 1, "-P prefork"),
         (["fetch"], PreforkPool, 10, "-P threads"),
     ],
 )
@@ -73,6 +74,11 @@ def test_a_worker_that_would_lose_work_does_not_start(queues: list[str], pool: t
 def test_right_starts_are_let_through() -> None:
     assert lifecycle.check_start(["fetch"], ThreadPool, 25).name == "fetch"
     assert lifecycle.check_start(["gpu"], PreforkPool, 1).name == "gpu"
+    assert lifecycle.check_start(["plan"], PreforkPool, 1).name == "plan"
+
+
+def test_children_that_work_under_leases_are_watched() -> None:
+    assert {"plan", "gpu"} == lifecycle._LEASED_POOLS
 
 
 def test_a_misspelt_task_or_option_fails_at_import() -> None:

@@ -20,11 +20,12 @@ from podinsight.supervisor.broker import PortInUse, port_taken
 from podinsight.supervisor.checks import Check
 from podinsight.supervisor.processes import created
 from podinsight.supervisor.registry import Registry
+from podinsight.topology import QUEUES
 from tests.support.stand_in_child import BROKEN, STUBBORN
 from tests.support.stand_in_stack import StandInCommands, StandInStack, make_stack, wait_for
 from tests.support.valkey import valkey
 
-STEADY = ("broker", "beat", "flower", "fetch", "gpu", "light")
+STEADY = ("broker", "beat", "flower", "fetch", "plan", "gpu", "light")
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,7 @@ def test_everything_is_healthy_after_up(running: StandInStack) -> None:
         "broker",
         "database",
         "fetch",
+        "plan",
         "gpu",
         "light",
         "beat",
@@ -168,7 +170,7 @@ def test_down_stops_everything_in_time_and_again_is_fine(fresh: StandInStack) ->
     fresh.up()
     result = fresh.down()
     assert {"supervisor", "keeper", "broker", "beat", "flower"} <= set(result.stopped)
-    assert len(result.stopped) == 8
+    assert len(result.stopped) == len(STEADY) + 2
     assert result.seconds < fresh.settings.stop_seconds + 5
     assert fresh.processes() == []
     registry = Registry(fresh.settings.state_dir)
@@ -185,7 +187,7 @@ def test_sigterm_ends_everything_although_workers_are_stubborn_and_the_superviso
     fresh.up({STUBBORN: "1"})
     supervisor = fresh.pid("supervisor")
     os.kill(supervisor, signal.SIGTERM)
-    wait_for(lambda: log_of(fresh, "supervisor").count(" is stopped ") == 3)
+    wait_for(lambda: log_of(fresh, "supervisor").count(" is stopped ") == len(QUEUES))
     kill(supervisor)
     took = wait_for(lambda: fresh.processes() == [], seconds=fresh.settings.stop_seconds + 10)
     assert took >= fresh.settings.stop_seconds
@@ -213,7 +215,7 @@ def test_without_supervisor_and_keeper_the_rest_goes_on_until_up_adopts_it_or_do
     kill_supervisor_and_keeper(fresh)
     result = fresh.down()
     assert {"broker", "beat", "flower"} <= set(result.stopped)
-    assert len(result.stopped) == 6
+    assert len(result.stopped) == len(STEADY)
     assert fresh.processes() == []
     with fresh.store() as store:
         assert store.workers.list() == []
@@ -298,7 +300,7 @@ def test_lost_run_file_does_not_double_broker_or_workers(fresh: StandInStack) ->
     wait_for(lambda: not port_taken(fresh.settings.flower_port))
     Registry(fresh.settings.state_dir).clear()
     assert fresh.up().started
-    roles = ("broker", "fetch", "gpu", "light")
+    roles = ("broker", "fetch", "plan", "gpu", "light")
     assert {role: fresh.pids()[role] for role in roles} == {role: before[role] for role in roles}
 
     kill_supervisor_and_keeper(fresh)

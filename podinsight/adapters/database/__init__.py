@@ -9,8 +9,10 @@ from podinsight.adapters.database.intake import SqlIntake
 from podinsight.adapters.database.metrics import SqlMetrics
 from podinsight.adapters.database.migrate import migrate
 from podinsight.adapters.database.registry import SqlControl, SqlWorkers
+from podinsight.adapters.database.speech_days import SqlSpeech
 from podinsight.adapters.database.views import Views
 from podinsight.domain.hosts import HostLimits
+from podinsight.domain.kpis import GPU_HOUR_USD
 from podinsight.ports import Clock
 
 
@@ -21,7 +23,14 @@ class SqlWork(Dispatching, Commits, Views):
 class SqlStore:
     """ports.StatusStore."""
 
-    def __init__(self, db: Database, clock: Clock, limits: HostLimits, stale_seconds: float) -> None:
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        limits: HostLimits,
+        stale_seconds: float,
+        gpu_hour_usd: float = GPU_HOUR_USD,
+    ) -> None:
         self.db = db
         self.catalogue = SqlCatalogue(db, clock, limits)
         self.intake = SqlIntake(db, clock, limits)
@@ -29,7 +38,8 @@ class SqlStore:
         self.workers = SqlWorkers(db, clock, stale_seconds)
         self.control = SqlControl(db, clock)
         self.hosts = SqlHosts(db, clock, limits)
-        self.metrics = SqlMetrics(db)
+        self.metrics = SqlMetrics(db, gpu_hour_usd)
+        self.speech = SqlSpeech(db, clock)
 
     def ping(self) -> None:
         with self.db.read() as conn:
@@ -39,8 +49,10 @@ class SqlStore:
         self.db.close()
 
 
-def open_store(url: str, clock: Clock, host_limits: HostLimits, stale_seconds: float) -> SqlStore:
-    """Opens the database and brings its schema up to date.
+def open_store(
+    url: str, clock: Clock, host_limits: HostLimits, stale_seconds: float, gpu_hour_usd: float = GPU_HOUR_USD
+) -> SqlStore:
+    """Opens the database and brings its schema up to date. gpu_hour_usd: the price that GPUCostToday reckons with.
 
     Raises:
         Unavailable: it does not answer.
@@ -48,4 +60,4 @@ def open_store(url: str, clock: Clock, host_limits: HostLimits, stale_seconds: f
     """
     db = Database(url)
     migrate(db)
-    return SqlStore(db, clock, host_limits, stale_seconds)
+    return SqlStore(db, clock, host_limits, stale_seconds, gpu_hour_usd)

@@ -8,13 +8,16 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from podinsight.adapters.database.enqueue import Enqueue
 from podinsight.adapters.database.episode_rows import audio_columns, episode_query, to_episode
-from podinsight.adapters.database.hosts import stored_limits
+from podinsight.adapters.database.hosts import stored_limits, utc_day
 from podinsight.adapters.database.lanes import LaneMoves
 from podinsight.adapters.database.leases import Leases
-from podinsight.adapters.database.models import chunks, episodes, inline, state_is, work
+from podinsight.adapters.database.models import chunks, episodes, inline, leftovers, state_is, work
+from podinsight.adapters.database.speech_days import add_speech
 from podinsight.adapters.database.units import ENQUEUE_LOCK, JOIN_N, column_values, set_aside
 from podinsight.domain.episode import Episode, FetchedAudio, Projection, PublisherTranscript, TranscriptFiles
-from podinsight.domain.work import Lease, State
+from podinsight.domain.held import WAITS_FOR_PLAN
+from podinsight.domain.work import Lease, Span, State
+from podinsight.ports import Decoded
 from podinsight.topology import STAGES
 
 
@@ -67,12 +70,27 @@ class Commits(Enqueue, Leases):
         )
         return conn.execute(earlier).scalar_one_or_none()
 
-    def commit_chunk(self, lease: Lease, part_key: str, wall_seconds: float, lease_seconds: float) -> Lease | None:
+    def commit_plan(self, lease: Lease, folder: str, spans: Sequence[Span], wall_seconds: float) -> None:
+        with self._transition() as (conn, moves):
+            row = self._held_row(conn, lease)
+            episode = self._episode(conn, lease.episode_id)
+            result = {
+                "episode": {},
+                "copies": [[f"{folder}/plan.json", episode.plan_name]],
+                "detail": {"folder": folder, "spans": [[span.n, span.start, span.end] for span in spans]},
+            }
+            self._move(conn, moves, work, row, State.DONE, "", result=result, projected=False)
+            if not self.release_transcribe(conn, moves, lease.episode_id):
+                conn.execute(insert(leftovers).values(prefix=f"{folder}/", at=self._clock.now()))
+            self._record_run(conn, lease, "done", wall_seconds=wall_seconds)
+
+    def commit_chunk(self, lease: Lease, part_key: str, took: Decoded, lease_seconds: float) -> Lease | None:
         with self._transition() as (conn, moves):
             row = self._held_row(conn, lease)
             self._move(conn, moves, chunks, row, State.DONE, "", part_key=part_key, losses=0)
             self._forget_losses(conn, lease.episode_id)
-            self._record_run(conn, lease, "done", wall_seconds=wall_seconds)
+            self._record_run(conn, lease, "done", wall_seconds=took.wall_seconds)
+            add_speech(self._db, conn, utc_day(self._clock.now()), took)
             state = self._follow_chunks(conn, moves, lease.episode_id)
             return self._lease_join(conn, moves, lease, row, lease_seconds) if state is State.DONE else None
 
@@ -105,7 +123,7 @@ class Commits(Enqueue, Leases):
                 | column_values(State.WAITING, "", self._clock.now())
             )
         )
-        moves.move(last.lane_id, None, State.WAITING)
+        moves.move(last.lane_id, None, State.WAITING, 0)
         row = conn.execute(select(chunks).where(chunks.c.episode_id == key["episode_id"], chunks.c.n == JOIN_N)).one()
         return self._lease(conn, moves, chunks, row, lease.worker, lease_seconds)
 
@@ -140,9 +158,8 @@ class Commits(Enqueue, Leases):
             for row in conn.execute(query).all():
                 known = to_episode(conn.execute(episode_query().where(episodes.c.id == row.episode_id)).one())
                 episode = _as_committed(known, row.result["episode"])
-                scratch = [episode.attempts(row.stage)] + ([episode.parts] if row.stage == "transcribe" else [])
                 copies = tuple((str(source), str(target)) for source, target in row.result["copies"])
-                found.append(Projection(row.id, row.stage, episode, copies, tuple(scratch)))
+                found.append(Projection(row.id, row.stage, episode, copies, episode.scratch(row.stage)))
             return found
 
     def projected(self, projection: Projection) -> bool:
@@ -154,8 +171,9 @@ class Commits(Enqueue, Leases):
             if row is None:
                 return False
             conn.execute(update(work).where(work.c.id == row.id).values(projected=True, losses=0))
-            conn.execute(update(episodes).where(episodes.c.id == episode_id).values(row.result["episode"]))
-            if STAGES[row.stage].next == "transcribe":
+            if row.result["episode"]:
+                conn.execute(update(episodes).where(episodes.c.id == episode_id).values(row.result["episode"]))
+            if row.stage == "fetch":
                 self.release_transcribe(conn, moves, episode_id)
             return True
 
@@ -167,16 +185,29 @@ class Commits(Enqueue, Leases):
     def redo(self, projection: Projection, reason: str) -> bool:
         with self._transition() as (conn, moves):
             of_episode = select(chunks).where(chunks.c.episode_id == projection.episode.id).order_by(chunks.c.id)
-            units = conn.execute(of_episode.with_for_update()).all() if projection.stage == "transcribe" else []
+            units = [] if projection.stage == "fetch" else conn.execute(of_episode.with_for_update()).all()
             row = self._unprojected_row(conn, projection)
             if row is None:
                 return False
             conn.execute(update(work).where(work.c.id == row.id).values(projected=True, losses=row.losses + 1))
-            if projection.stage == "fetch":
-                self._lose(conn, moves, work, row, reason)
-            else:
+            if projection.stage == "transcribe":
                 self._undo_chunks(conn, moves, row, units, reason)
+            elif projection.stage == "fetch" or self._undo_plan(conn, moves, units):
+                self._lose(conn, moves, work, row, reason)
             return True
+
+    def _undo_plan(self, conn: Connection, moves: LaneMoves, units: Sequence[Row[Any]]) -> bool:
+        """Chunks of a plan that is gone go with it, whatever was made of them. Returns whether anybody still needs a
+        plan: a transcript that is there does not."""
+        row = self._transcribe_row(conn, units[0].episode_id) if units else None
+        if row is None or row.state == State.DONE.value:
+            return False
+        for unit in units:
+            self._leave_behind(conn, unit)
+        self._drop_chunks(conn, moves, units)
+        params = {name: value for name, value in row.params.items() if name != "plan"}
+        self._move(conn, moves, work, row, State.HELD, WAITS_FOR_PLAN, params=params)
+        return True
 
     def _undo_chunks(
         self, conn: Connection, moves: LaneMoves, row: Row[Any], units: Sequence[Row[Any]], reason: str

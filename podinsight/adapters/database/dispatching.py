@@ -198,7 +198,7 @@ class Dispatching(Units):
         tickets: list[Ticket] = []
         for lane_id in sorted(shares):
             rows = conn.execute(
-                select(table.c.id, table.c.stage, table.c.episode_id, table.c.rank)
+                select(table.c.id, table.c.stage, table.c.episode_id, table.c.rank, table.c.ms)
                 .where(table.c.lane_id == lane_id, state_is(table, State.WAITING))
                 .order_by(table.c.rank, table.c.id)
                 .limit(shares[lane_id])
@@ -207,7 +207,7 @@ class Dispatching(Units):
             if not rows:
                 continue
             moves.serve(lane_id, rows[-1].rank, now)
-            moves.move(lane_id, State.WAITING, State.DISPATCHED, len(rows))
+            moves.move(lane_id, State.WAITING, State.DISPATCHED, sum(row.ms for row in rows), len(rows))
             tickets += [Ticket(row.id, row.stage, row.episode_id) for row in rows]
             if table is chunks:
                 moves.parents |= {row.episode_id: "" for row in rows}

@@ -208,7 +208,7 @@ class Database:
         return post.on_conflict_do_update(index_elements=list(keys), set_=change(post.excluded))
 
     def add_up(
-        self, table: Table, key: Mapping[str, object], counts: Mapping[str, int]
+        self, table: Table, key: Mapping[str, object], counts: Mapping[str, float]
     ) -> "sqlite.Insert | postgresql.Insert":
         """Adds `counts` to the row of this key, which is made if need be."""
         return self.merge(

@@ -5,15 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from podinsight.adapters.database.engine import Database, storable
-from podinsight.adapters.database.enqueue import Enqueue, batches
+from podinsight.adapters.database.enqueue import Enqueue
 from podinsight.adapters.database.episode_rows import audio_columns, episode_query, to_episode
 from podinsight.adapters.database.feed_items import FeedItems, guid_key
 from podinsight.adapters.database.feed_names import NAMES_LOCK, find_feed, is_slug_taken, lock_names, remember_names
 from podinsight.adapters.database.lanes import LaneMoves
 from podinsight.adapters.database.models import chunks, episodes, feeds, guid_aliases, work
+from podinsight.adapters.database.new_rows import batches
 from podinsight.adapters.database.units import ENQUEUE_LOCK
 from podinsight.domain import identity
 from podinsight.domain.archive import ADOPTED
@@ -110,9 +111,8 @@ class SqlIntake(Enqueue):
                 made.append("fetch")
             running = any(unit.state == State.RUNNING for unit in units)
             if holding.transcript is not None and not running and self._is_open(rows.get("transcribe")):
-                for unit in units:  # what was to be decoded is there
-                    moves.move(unit.lane_id, State(unit.state), None)
-                conn.execute(delete(chunks).where(chunks.c.episode_id == episode.id))
+                self._drop_chunks(conn, moves, units)  # what was to be decoded is there
+                self._drop_plan(conn, moves, rows.get("plan"))
                 params = {"model": holding.transcript.model}
                 done = _transcribed(holding.transcript)
                 self._end(conn, moves, episode, "transcribe", rows.get("transcribe"), params, done)

@@ -1,4 +1,4 @@
-"""Lanes: counters by state that move in the same transaction as the rows, and the rank that shares a lane fairly."""
+"""Lanes: counters that move in the same transaction as the rows, and the rank that shares a lane fairly."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -7,7 +7,10 @@ from sqlalchemy import Connection, Table, case, func, select, update
 
 from podinsight.adapters.database.engine import Database
 from podinsight.adapters.database.models import lanes, state_is
-from podinsight.domain.work import State
+from podinsight.domain.work import IN_FLIGHT_STATES, State
+
+# Which counter of audio a state counts for; others want no worker now.
+_AUDIO = {State.WAITING: "ms_waiting"} | dict.fromkeys(IN_FLIGHT_STATES, "ms_in_flight")
 
 
 def lane_ids(db: Database, conn: Connection, stage: str, priority: int, hosts: Iterable[str]) -> dict[str, int]:
@@ -38,19 +41,21 @@ class LaneMoves:
 
     def __init__(self) -> None:
         self.parents: dict[str, str] = {}
-        self._moves: dict[int, Counter[State]] = {}
+        self._moves: dict[int, Counter[str]] = {}
         self._served: dict[int, tuple[int, float]] = {}
         self.downloads: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
-    def move(self, lane_id: int, old: State | None, new: State | None, count: int = 1) -> None:
-        """`count` units of the lane went from `old` (None: did not exist) to `new`."""
+    def move(self, lane_id: int, old: State | None, new: State | None, ms: int, count: int = 1) -> None:
+        """`count` units of the lane, of `ms` milliseconds of audio in all, went from `old` (None: did not exist) to
+        `new`."""
         if old is new:
             return
         lane = self._moves.setdefault(lane_id, Counter())
-        if old is not None:
-            lane[old] -= count
-        if new is not None:
-            lane[new] += count
+        for state, sign in ((old, -1), (new, 1)):
+            if state is not None:
+                lane[f"n_{state.value}"] += sign * count
+            if state in _AUDIO:
+                lane[_AUDIO[state]] += sign * ms
 
     def serve(self, lane_id: int, rank: int, now: float) -> None:
         """The lane had its turn, up to `rank`. A unit that came back at an old rank does not turn the lane back."""
@@ -59,9 +64,7 @@ class LaneMoves:
     def write(self, conn: Connection) -> None:
         for lane_id in sorted(self._moves.keys() | self._served.keys()):
             values: dict[str, object] = {
-                f"n_{state.value}": lanes.c[f"n_{state.value}"] + by
-                for state, by in self._moves.get(lane_id, Counter()).items()
-                if by
+                name: lanes.c[name] + by for name, by in self._moves.get(lane_id, Counter()).items() if by
             }
             if lane_id in self._served:
                 rank, now = self._served[lane_id]

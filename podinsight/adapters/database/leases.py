@@ -46,7 +46,7 @@ class Leases(Units):
         token = uuid.uuid4().hex
         values = column_values(State.RUNNING, "", now, worker=worker, token=token, lease_until=now + seconds)
         conn.execute(update(table).where(table.c.id == row.id).values(values))
-        moves.move(row.lane_id, State(row.state), State.RUNNING)
+        moves.move(row.lane_id, State(row.state), State.RUNNING, row.ms)
         chunked = table is chunks
         if chunked:
             moves.parents[row.episode_id] = ""
@@ -109,6 +109,6 @@ class Leases(Units):
             if attempted:
                 self._leave_behind(conn, row)
             self._move(conn, moves, table, row, state, reason, **more)
-            if lease.stage == "fetch" and state in (State.FAILED, State.REFUSED):
-                self._fail_waiting_for_audio(conn, moves, lease.episode_id, state, reason)
+            if state in (State.FAILED, State.REFUSED):
+                self._fail_follower(conn, moves, row, state, reason)
             self._record_run(conn, lease, outcome, reason)

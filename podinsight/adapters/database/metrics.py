@@ -3,21 +3,22 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, func, select
 
 from podinsight.adapters.database.engine import Database
-from podinsight.adapters.database.models import feed_days, feeds, host_days
-from podinsight.domain.metrics import Metric
+from podinsight.adapters.database.models import feed_days, feeds, host_days, speech_days
+from podinsight.domain.metrics import GPU_COST_TODAY, Metric
+from podinsight.domain.quote import CPU
 
 _FETCH = {"phase": "fetch"}
-_GB, _MB = 1e9, 1e6
+_GB, _MB, _HOUR = 1e9, 1e6, 3600
 
 
 class SqlMetrics:
-    """ports.Metrics."""
+    """ports.Metrics. gpu_hour_usd: the price of an hour of a device that is no CPU."""
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
+    def __init__(self, db: Database, gpu_hour_usd: float) -> None:
+        self._db, self._gpu_hour_usd = db, gpu_hour_usd
 
     def read(self, day: str) -> list[Metric]:
         by_feed = (
@@ -26,10 +27,23 @@ class SqlMetrics:
             .where(feed_days.c.day == day)
             .order_by(feeds.c.slug)
         )
+        took = [func.sum(speech_days.c[name]).label(name) for name in ("audio_seconds", "device_seconds")]
+        by_device = (
+            select(speech_days.c.model, speech_days.c.device, *took)
+            .where(speech_days.c.day == day)
+            .group_by(speech_days.c.model, speech_days.c.device)
+            .order_by(speech_days.c.model, speech_days.c.device)
+        )
         by_host = select(host_days).where(host_days.c.day == day).order_by(host_days.c.host)
         with self._db.read() as conn:
             of_feeds, of_hosts = conn.execute(by_feed).all(), conn.execute(by_host).all()
-        return [*_success(of_feeds), *_throttled(of_hosts), *_volume(of_feeds, of_hosts)]
+            of_devices = conn.execute(by_device).all()
+        return [
+            *_success(of_feeds),
+            *_throttled(of_hosts),
+            *_volume(of_feeds, of_hosts),
+            *_speech(of_devices, self._gpu_hour_usd),
+        ]
 
 
 def _success(rows: Sequence[Row[Any]]) -> Iterator[Metric]:
@@ -62,3 +76,15 @@ def _volume(of_feeds: Sequence[Row[Any]], of_hosts: Sequence[Row[Any]]) -> Itera
             yield Metric("GBTransferred", gigabytes, "GB", dimensions)
         if downloaded:
             yield Metric("AvgDownloadMB", files / downloaded / _MB, "MB", dimensions)
+
+
+def _speech(rows: Sequence[Row[Any]], gpu_hour_usd: float) -> Iterator[Metric]:
+    for row in rows:
+        dimensions = {"model": str(row.model), "device": str(row.device)}
+        yield Metric("AudioHours", row.audio_seconds / _HOUR, "h", dimensions)
+        if row.device_seconds > 0:
+            yield Metric("DecodingSpeed", row.audio_seconds / row.device_seconds, "x", dimensions)
+    if rows:
+        busy = sum(row.device_seconds for row in rows if row.device != CPU)
+        yield Metric("AudioHours", sum(row.audio_seconds for row in rows) / _HOUR, "h")
+        yield Metric(GPU_COST_TODAY, busy / _HOUR * gpu_hour_usd, "USD")

@@ -171,6 +171,34 @@ feed_days = Table(
     Column("received", BigInteger, nullable=False, server_default="0"),
 )
 
+speech_days = Table(
+    "speech_days",
+    metadata,
+    Column("day", String(10), primary_key=True),
+    Column("model", String(255), primary_key=True),
+    Column("device", String(20), primary_key=True),
+    Column("compute_type", String(20), primary_key=True),
+    Column("audio_seconds", Float, nullable=False, server_default="0"),
+    Column("wall_seconds", Float, nullable=False, server_default="0"),
+    Column("device_seconds", Float, nullable=False, server_default="0"),
+    Column("chunks", BigInteger, nullable=False, server_default="0"),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", _Key, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False, index=True),
+    Column("by", Text, nullable=False),
+    Column("rule", Text, nullable=False, server_default=text("''")),
+    Column("why", Text, nullable=False, server_default=text("''")),
+    Column("episodes", BigInteger, nullable=False),
+    Column("audio_seconds", Float, nullable=False),
+    Column("usd_low", Float, nullable=False),
+    Column("usd_likely", Float, nullable=False),
+    Column("usd_high", Float, nullable=False),
+)
+
 leftovers = Table(
     "leftovers",
     metadata,
@@ -189,6 +217,8 @@ lanes = Table(
     Column("served_rank", BigInteger, nullable=False, server_default="0"),
     Column("last_served", Float, nullable=False, server_default="0"),
     *(Column(f"n_{state.value}", BigInteger, nullable=False, server_default="0") for state in State),
+    Column("ms_waiting", BigInteger, nullable=False, server_default="0"),
+    Column("ms_in_flight", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("stage", "host", "priority"),
 )
 
@@ -204,7 +234,8 @@ Index(
 
 
 def _unit_columns() -> list[Column[object]]:
-    """What a row needs to be leased: shared by `work` and `chunks`."""
+    """What a row needs to be leased: shared by `work` and `chunks`. `ms`: audio in it that a device has to hear, as far
+    as it is known."""
     return [
         Column("id", _Key, primary_key=True, autoincrement=True),
         Column("episode_id", String(20), ForeignKey("episodes.id"), nullable=False),
@@ -213,6 +244,7 @@ def _unit_columns() -> list[Column[object]]:
         Column("n", Integer, nullable=False, server_default="0"),
         Column("lane_id", _Key, ForeignKey("lanes.id"), nullable=False),
         Column("rank", BigInteger, nullable=False),
+        Column("ms", BigInteger, nullable=False, server_default="0"),
         Column("state", String(12), nullable=False),
         Column("reason", Text, nullable=False, server_default=text("''")),
         Column("attempts", Integer, nullable=False, server_default="0"),
@@ -243,6 +275,12 @@ def _unit_indexes(name: str) -> list[Index]:
     ]
 
 
+# A row that nobody has approved: how either database says that a key is not there.
+UNAPPROVED = {
+    "sqlite": "state = 'held' AND stage = 'transcribe' AND json_extract(params, '$.approved') IS NULL",
+    "postgresql": "state = 'held' AND stage = 'transcribe' AND (params ->> 'approved') IS NULL",
+}
+
 work = Table(
     "work",
     metadata,
@@ -255,6 +293,14 @@ work = Table(
     Index("ix_work_state", "state", "stage", "changed_at", "id"),
     Index(
         "ix_work_unprojected", "changed_at", sqlite_where=text("projected = 0"), postgresql_where=text("NOT projected")
+    ),
+    Index(
+        "ix_work_unapproved",
+        "state",  # without it SQLite would rather take the index that holds every row, whatever it is held for
+        "stage",
+        "episode_id",
+        sqlite_where=text(UNAPPROVED["sqlite"]),
+        postgresql_where=text(UNAPPROVED["postgresql"]),
     ),
 )
 
@@ -291,6 +337,7 @@ workers = Table(
     Column("pool", String(20), nullable=False),
     Column("pid", Integer, nullable=False),
     Column("slots", Integer, nullable=False),
+    Column("device", String(20)),
     Column("state", String(12), nullable=False),
     Column("heartbeat_at", Float, nullable=False),
     Column("started_at", Float, nullable=False),

@@ -1,6 +1,10 @@
 """Workers, desired pool sizes, control state and ticks in SQL."""
 
-from sqlalchemy import delete, func, select, update
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy.sql.elements import ColumnElement
 
 from podinsight.adapters.database.engine import Database
 from podinsight.adapters.database.models import control, pools, ticks, workers
@@ -10,16 +14,22 @@ from podinsight.ports import Clock, WorkerView
 READY, DRAINING, DEAD = "ready", "draining", "dead"
 
 
+def _view(row: Row[Any]) -> WorkerView:
+    values = {name: getattr(row, name) for name in WorkerView.__dataclass_fields__}
+    return WorkerView(**values | {"device": row.device or ""})
+
+
 class SqlWorkers:
     """ports.Workers."""
 
     def __init__(self, db: Database, clock: Clock, stale_seconds: float) -> None:
         self._db, self._clock, self._stale = db, clock, stale_seconds
 
-    def register(self, worker: str, machine: str, pool: str, pid: int, slots: int) -> None:
+    def register(self, worker: str, machine: str, pool: str, pid: int, slots: int, device: str = "") -> None:
         now = self._clock.now()
         with self._db.write() as conn:
             row = {"id": worker, "machine": machine, "pool": pool, "pid": pid, "slots": slots, "started_at": now}
+            row["device"] = device or None
             conn.execute(self._db.insert_new(workers).values(row | {"state": READY, "heartbeat_at": now}))
             conn.execute(update(workers).where(workers.c.id == worker).values(row | {"heartbeat_at": now}))
 
@@ -37,18 +47,21 @@ class SqlWorkers:
         if machine is not None:
             query = query.where(workers.c.machine == machine)
         with self._db.read() as conn:
-            return [
-                WorkerView(**{name: getattr(row, name) for name in WorkerView.__dataclass_fields__})
-                for row in conn.execute(query)
-            ]
+            return [_view(row) for row in conn.execute(query)]
 
     def live_slots(self, pool: str) -> int:
-        fresh = self._clock.now() - self._stale
         with self._db.read() as conn:
-            query = select(func.coalesce(func.sum(workers.c.slots), 0)).where(
-                workers.c.pool == pool, workers.c.state == READY, workers.c.heartbeat_at >= fresh
-            )
+            query = select(func.coalesce(func.sum(workers.c.slots), 0)).where(*self._live(pool))
             return int(conn.execute(query).scalar_one())
+
+    def live(self, pool: str) -> Sequence[WorkerView]:
+        query = select(workers).where(*self._live(pool)).order_by(workers.c.started_at, workers.c.id)
+        with self._db.read() as conn:
+            return [_view(row) for row in conn.execute(query)]
+
+    def _live(self, pool: str) -> tuple[ColumnElement[bool], ...]:
+        fresh = self._clock.now() - self._stale
+        return workers.c.pool == pool, workers.c.state == READY, workers.c.heartbeat_at >= fresh
 
     def desired(self) -> dict[str, int]:
         with self._db.read() as conn:

@@ -16,16 +16,19 @@ from podinsight.adapters.database.hosts import utc_day
 from podinsight.adapters.database.lanes import LaneMoves, lane_ids, next_rank
 from podinsight.adapters.database.models import chunks, control, episodes, feed_days, leftovers, stage_runs, work
 from podinsight.domain.control import Control, Mode
+from podinsight.domain.episode import Episode
+from podinsight.domain.held import WAITS_FOR_AUDIO, WAITS_FOR_PLAN
 from podinsight.domain.hosts import HostLimits
 from podinsight.domain.work import Lease, Span, State, aggregate
 from podinsight.errors import LeaseLost
 from podinsight.ports import Clock
 from podinsight.topology import STAGES
 
-CHUNK_LANE = "chunk"
-WAITS_FOR_AUDIO = "waits for its audio"
+CHUNK_LANE = STAGES["transcribe"].lane
 ENQUEUE_LOCK = "enqueue"
 JOIN_N = -1
+# What is missing to the transcribe row that was held for a stage which ended without a result.
+_MISSING = {"fetch": (WAITS_FOR_AUDIO, "no audio"), "plan": (WAITS_FOR_PLAN, "no plan")}
 NO_LEASE: dict[str, object] = {"worker": None, "token": None, "lease_until": None, "dispatched_at": None}
 
 
@@ -40,6 +43,11 @@ def table_of_stage(stage: str) -> Table:
 
 def column_values(state: State, reason: str, now: float, **more: object) -> dict[str, object]:
     return {"state": state.value, "reason": storable(reason)[:2000], "changed_at": now} | more
+
+
+def milliseconds(seconds: float | None) -> int:
+    """Seconds of audio as the lanes count them; 0 when nobody knows them."""
+    return round(1000 * (seconds or 0.0))
 
 
 def set_aside(losses: int, how: str | None) -> str:
@@ -89,7 +97,7 @@ class Units:
         cleared = {} if state in (State.RUNNING, State.DISPATCHED) else NO_LEASE
         values = column_values(state, reason, self._clock.now()) | cleared | more
         conn.execute(update(table).where(table.c.id == row.id).values(values))
-        moves.move(row.lane_id, State(row.state), state)
+        moves.move(row.lane_id, State(row.state), state, row.ms)
         if table is chunks:
             moves.parents[row.episode_id] = reason
         if row.stage == "fetch" and state in (State.FAILED, State.REFUSED):
@@ -109,8 +117,7 @@ class Units:
             return False
         reason = set_aside(losses, how)
         self._move(conn, moves, table, row, State.FAILED, reason, losses=losses)
-        if row.stage == "fetch":
-            self._fail_waiting_for_audio(conn, moves, row.episode_id, State.FAILED, reason)
+        self._fail_follower(conn, moves, row, State.FAILED, reason)
         return True
 
     def _leave_behind(self, conn: Connection, row: Row[Any]) -> None:
@@ -118,7 +125,7 @@ class Units:
         whatever has it in its name is nobody's."""
         if row.token is None:
             return
-        episode = to_episode(conn.execute(episode_query().where(episodes.c.id == row.episode_id)).one())
+        episode = self._episode(conn, row.episode_id)
         name = f"{episode.attempts(row.stage)}/{row.token}"
         if STAGES[row.stage].lane == CHUNK_LANE and row.n != JOIN_N:
             name = f"{episode.parts}/{row.n}.{row.token}"
@@ -134,12 +141,15 @@ class Units:
         **more: object,
     ) -> None:
         """All chunks of an episode without what they had made; the join is made anew after the last of them."""
+        self._drop_chunks(conn, moves, [unit for unit in units if unit.n == JOIN_N])
         for unit in units:
-            if unit.n == JOIN_N:
-                conn.execute(delete(chunks).where(chunks.c.id == unit.id))
-                moves.move(unit.lane_id, State(unit.state), None)
-            else:
+            if unit.n != JOIN_N:
                 self._move(conn, moves, chunks, unit, state, reason, part_key=None, **more)
+
+    def _drop_chunks(self, conn: Connection, moves: LaneMoves, units: Sequence[Row[Any]]) -> None:
+        for unit in units:
+            moves.move(unit.lane_id, State(unit.state), None, unit.ms)
+        conn.execute(delete(chunks).where(chunks.c.id.in_([unit.id for unit in units])))
 
     def _follow_chunks(self, conn: Connection, moves: LaneMoves, episode_id: str, reason: str = "") -> State:
         """Sets the work row of a chunked stage to the aggregate of its chunks. `done` is left to its commit."""
@@ -152,15 +162,16 @@ class Units:
             self._move(conn, moves, work, parent, state, reason)
         return state
 
-    def _fail_waiting_for_audio(
-        self, conn: Connection, moves: LaneMoves, episode_id: str, state: State, reason: str
-    ) -> None:
-        """The fetch ended without audio, and so does the transcribe row that was held for it."""
-        row = conn.execute(
-            select(work).where(work.c.episode_id == episode_id, work.c.stage == "transcribe").with_for_update()
+    def _fail_follower(self, conn: Connection, moves: LaneMoves, row: Row[Any], state: State, reason: str) -> None:
+        """A fetch or a plan ended without a result, and so does the transcribe row that was held for it."""
+        if row.stage not in _MISSING:
+            return
+        held_for, said = _MISSING[row.stage]
+        follower = conn.execute(
+            select(work).where(work.c.episode_id == row.episode_id, work.c.stage == "transcribe").with_for_update()
         ).first()
-        if row is not None and row.state == State.HELD.value and row.reason == WAITS_FOR_AUDIO:
-            self._move(conn, moves, work, row, state, f"no audio: {reason}")
+        if follower is not None and (follower.state, follower.reason) == (State.HELD.value, held_for):
+            self._move(conn, moves, work, follower, state, f"{said}: {reason}")
 
     def _record_run(
         self, conn: Connection, lease: Lease, outcome: str, reason: str = "", wall_seconds: float | None = None
@@ -179,19 +190,20 @@ class Units:
         )
 
     def _add_chunks(
-        self, conn: Connection, moves: LaneMoves, episode_id: str, feed_id: str, priority: int, spans: list[Span]
+        self, conn: Connection, moves: LaneMoves, episode: Episode, priority: int, spans: Sequence[Span]
     ) -> None:
-        """Makes the chunks of an episode, `waiting`. (One chunk an episode until the plan stage cuts them.)"""
+        """Makes the chunks of an episode, `waiting`."""
         lane = lane_ids(self._db, conn, CHUNK_LANE, priority, [""])[""]
-        rank = next_rank(conn, chunks, lane, feed_id)
+        rank = next_rank(conn, chunks, lane, episode.feed_id)
         rows = [
             {
-                "episode_id": episode_id,
-                "feed_id": feed_id,
+                "episode_id": episode.id,
+                "feed_id": episode.feed_id,
                 "stage": "transcribe",
                 "n": span.n,
                 "lane_id": lane,
                 "rank": rank + index,
+                "ms": 0 if span.end is None else milliseconds(span.end - span.start),
                 "start": span.start,
                 "end": span.end,
             }
@@ -199,7 +211,10 @@ class Units:
             for index, span in enumerate(spans)
         ]
         conn.execute(insert(chunks), rows)
-        moves.move(lane, None, State.WAITING, len(rows))
+        moves.move(lane, None, State.WAITING, sum(int(str(row["ms"])) for row in rows), len(rows))
 
     def _episode_row(self, conn: Connection, episode_id: str) -> Row[Any]:
         return conn.execute(select(episodes).where(episodes.c.id == episode_id)).one()
+
+    def _episode(self, conn: Connection, episode_id: str) -> Episode:
+        return to_episode(conn.execute(episode_query().where(episodes.c.id == episode_id)).one())

@@ -4,16 +4,24 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, func, select
 
-from podinsight.adapters.database.enqueue import batches
 from podinsight.adapters.database.models import chunks, episodes, feeds, lanes, state_is, work
+from podinsight.adapters.database.new_rows import batches
 from podinsight.adapters.database.units import Units
 from podinsight.domain.work import State
-from podinsight.ports import StageCount, WorkView
+from podinsight.ports import Demand, StageCount, WorkView
 from podinsight.topology import STAGES
 
 
 class Views(Units):
     """The part of ports.WorkRows that only reads."""
+
+    def demand(self, stage: str) -> Demand:
+        names = ("n_waiting", "n_dispatched", "n_running", "ms_waiting", "ms_in_flight")
+        sums = [func.coalesce(func.sum(lanes.c[name]), 0).label(name) for name in names]
+        with self._db.read() as conn:
+            row = conn.execute(select(*sums).where(lanes.c.stage == STAGES[stage].lane)).one()
+        in_flight = int(row.n_dispatched) + int(row.n_running)
+        return Demand(int(row.n_waiting), in_flight, (int(row.ms_waiting) + int(row.ms_in_flight)) / 1000)
 
     def counts(self) -> list[StageCount]:
         sums = [func.coalesce(func.sum(lanes.c[f"n_{state.value}"]), 0).label(state.value) for state in State]

@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from podinsight.adapters.speech_audio import CUT_WITHIN, RATE, WINDOW, windows
+from podinsight.adapters.speech_audio import CUT_WITHIN, RATE, WINDOW, samples, windows
 from podinsight.errors import Permanent
 
 SAMPLES = Path(__file__).parents[3] / "samples"
@@ -115,3 +115,24 @@ def test_what_is_no_audio_is_permanent(audio: bytes) -> None:
 def test_a_span_after_the_end_is_permanent() -> None:
     with pytest.raises(Permanent, match=r"ends at 2\.\d+ s"):
         decode(io.BytesIO(tone(2)), 3.0, None, ignore)
+
+
+def test_samples_of_a_span_are_those_of_the_windows_also_from_a_chunk_of_its_own() -> None:
+    audio = (SAMPLES / "episode-2.mp3").read_bytes()
+    whole, end = decode(io.BytesIO(audio), 0.0, None, ignore)
+    assert np.array_equal(samples(io.BytesIO(audio), 0.0, None, 0.0, ignore), whole)
+    assert np.array_equal(samples(io.BytesIO(audio), 3.001, 9.5, 0.0, ignore), whole[48_016:152_000])
+    out = io.BytesIO()
+    with wave_file.open(out, "wb") as sound:
+        sound.setparams((1, 2, RATE, 0, "NONE", ""))
+        sound.writeframes((whole[48_016:] * 32768).astype(np.int16).tobytes())
+    chunk = out.getvalue()
+    assert np.array_equal(samples(io.BytesIO(chunk), 3.001, 9.5, 3.001, ignore), whole[48_016:152_000])
+    assert np.array_equal(samples(io.BytesIO(chunk), 9.5, None, 3.001, ignore), whole[152_000:])
+    found = list(windows(io.BytesIO(chunk), 4.0, 6.0, ignore, offset=3.001))
+    assert [(each.start, each.end) for each in found] == [(4.0, 6.0)]
+    assert np.array_equal(found[0].samples, whole[64_000:96_000])
+    with pytest.raises(Permanent, match=f"ends at {end:.3f} s, before"):
+        samples(io.BytesIO(chunk), 60.0, None, 3.001, ignore)
+    with pytest.raises(Permanent, match=r"starts at 3\.001 s, after the chunk that starts at 3\.000 s"):
+        samples(io.BytesIO(chunk), 3.0, None, 3.001, ignore)

@@ -11,6 +11,7 @@ from podinsight import settings as settings_module
 from podinsight.adapters.clock import SystemClock
 from podinsight.adapters.memory import MemoryQueue
 from podinsight.adapters.memory_gate import MemoryGate
+from podinsight.adapters.memory_speech import ScriptedTranscriber
 from podinsight.bootstrap import Container, build
 from podinsight.cli.main import cli
 from podinsight.cli.session import Session
@@ -27,6 +28,14 @@ TIMES = LeaseTimes(5.0, 1.0, 5.0)
 WORKER = "fetch-1"
 
 
+class AtTerminal(Session):
+    """A session with somebody to ask."""
+
+    @property
+    def at_terminal(self) -> bool:
+        return True
+
+
 @dataclass
 class Desk:
     """Runs podrun in this process on one container."""
@@ -40,10 +49,11 @@ class Desk:
     def store(self) -> StatusStore:
         return self.world.store
 
-    def run(self, *words: str) -> Result:
-        """`podrun WORDS`."""
-        settings = settings_module.load()
-        return CliRunner().invoke(cli, list(words), prog_name="podrun", obj=Session(settings, self.world))
+    def run(self, *words: str, answer: str | None = None) -> Result:
+        """`podrun WORDS`; with `answer`, at a terminal where somebody types that."""
+        kind = Session if answer is None else AtTerminal
+        session = kind(settings_module.load(), self.world)
+        return CliRunner().invoke(cli, list(words), prog_name="podrun", obj=session, input=answer)
 
     def json(self, *words: str) -> Any:
         """What `podrun WORDS --json` prints, when it ends well."""
@@ -63,9 +73,10 @@ class Desk:
     def episodes(self) -> list[Episode]:
         return self.store.catalogue.first_episodes(None)
 
-    def start_worker(self, pool: str = "fetch") -> None:
-        """A worker that says it is ready; what it should do is done by `work`."""
-        self.store.workers.register(WORKER if pool == "fetch" else f"{pool}-1", "here", pool, 1, 10)
+    def start_worker(self, pool: str = "fetch", device: str = "") -> None:
+        """A worker that says it is ready; what it should do is done by `work`. device: `cpu` in the pool gpu."""
+        device = device or ("cpu" if pool == "gpu" else "")
+        self.store.workers.register(WORKER if pool == "fetch" else f"{pool}-1", "here", pool, 1, 10, device)
 
     def work(self) -> int:
         """Does the fetches that were published so far; returns how many."""
@@ -84,4 +95,5 @@ def open_desk(folder: Path, web: WebServer) -> Desk:
     queue = MemoryQueue()
     gate = MemoryGate(SystemClock(), 12.0, 60.0)
     gate.open()
-    return Desk(folder, replace(build(settings_module.load(), gate=gate), queue=queue), queue, web)
+    world = replace(build(settings_module.load(), gate=gate), queue=queue, transcriber=ScriptedTranscriber())
+    return Desk(folder, world, queue, web)

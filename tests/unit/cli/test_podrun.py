@@ -29,10 +29,10 @@ def test_help_lists_commands_and_exit_codes() -> None:
     assert code == 0
     for word in ("demo", "up", "down", "restart", "health", "logs", "feeds", "fetch", "transcribe", "retry", "status"):
         assert f"\n  {word} " in said
-    for word in ("episodes", "show", "models", "settings", "pause", "halt", "resume"):
+    for word in ("approve", "episodes", "show", "models", "settings", "pause", "halt", "resume"):
         assert f"\n  {word} " in said
     lines = said.partition("Exit codes:")[2].split("\n")
-    assert [line.split()[0] for line in lines if line.strip()] == ["0", "1", "2", "3", "130"]
+    assert [line.split()[0] for line in lines if line.strip()] == ["0", "1", "2", "3", "4", "5", "130"]
 
 
 @pytest.mark.parametrize("command", sorted(cli.commands))

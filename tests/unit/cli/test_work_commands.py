@@ -120,7 +120,7 @@ def test_fetch_dry_run_changes_nothing(desk: Desk) -> None:
         "audio_seconds_unknown": 3,
         "usd": 0.0,
     }
-    assert (said["transcribe"]["to_do"], said["transcribe"]["gpu_estimate_usd"]) == (3, 0.0)
+    assert (said["transcribe"]["to_do"], said["transcribe"]["quote"]["usd"]["high"]) == (3, 0.0)
     assert desk.store.work.counts() == []
     assert len(desk.episodes()) == 5
 
@@ -227,9 +227,10 @@ def test_transcribe_takes_what_is_downloaded(desk: Desk) -> None:
     with working(desk):
         desk.run("fetch", "--limit", "2")
     said = desk.json("transcribe", "--dry-run", "--model", "tiny.en")["transcribe"]
-    assert (said["to_do"], said["model"]) == (2, "tiny.en")
+    assert said["to_do"] == 2
     assert said["audio_seconds"] == pytest.approx(2.0, abs=0.3)
-    assert said["gpu_estimate_usd"] == pytest.approx(said["audio_seconds"] / 12 / 3600 * 0.526, abs=1e-6)
+    assert said["quote"]["device_seconds"]["likely"] == pytest.approx(said["audio_seconds"] / 12)
+    assert said["quote"]["basis"].startswith("tiny.en: 12 × real time is assumed")
     assert desk.run("transcribe", "--model", "tiny.en").exit_code == 3
     assert desk.json("transcribe", "--model", "tiny.en", "--no-wait", "--limit", "1")["transcribe"] == 1
     third = desk.episodes()[2].id
@@ -254,6 +255,7 @@ def test_an_unknown_model_is_wrong_use_and_queues_nothing(desk: Desk, words: tup
 def test_fetch_and_transcribe_do_not_wait_for_what_failed_before(desk: Desk) -> None:
     desk.run("feeds", "add", desk.serve_feed("/a", "First Show", 1, broken=1))
     with working(desk):
+        desk.start_worker("plan")
         desk.start_worker("gpu")
         desk.run("fetch")
         result = desk.run("fetch", "--transcribe", "--model", "tiny.en")
@@ -268,7 +270,8 @@ def test_status_with_the_stack_down(desk: Desk) -> None:
     said = desk.json("status")
     assert said["control"]["mode"] == "running"
     assert said["workers"] == []
-    assert said["slots"] == {"fetch": 0, "gpu": 0, "light": 0}
+    assert said["slots"] == {"fetch": 0, "plan": 0, "gpu": 0, "light": 0}
+    assert said["waiting_for_approval"] == 0
     assert said["stages"]["fetch"] == {state.value: 0 for state in State}
     assert said["running"] == said["failed"] == said["refused"] == said["delayed"] == []
     assert "no worker is up" in desk.run("status").stdout

@@ -10,14 +10,15 @@ import webvtt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podinsight.domain.captions import LINE_WIDTH, to_json, to_jsonl, to_srt, to_txt, to_vtt
+from podinsight.domain.captions import to_json, to_jsonl, to_srt, to_txt, to_vtt
+from podinsight.domain.cues import LINE_WIDTH, LINES, ScreenCue, cues
 from podinsight.domain.episode import Episode, PublisherTranscript
-from podinsight.domain.transcript import Segment, Transcript
+from podinsight.domain.transcript import Segment, Transcript, Word
 
 EPISODE = Episode("e1", 1, "f1", "a-show", "guid:1", "guid-1", "Title: “one”", "https://x.test/1.mp3", "x.test")
 SEGMENTS = (
     Segment(0.0, 2.5, "Welcome to the show.", -0.123456, 0.0123456, 1.23456),
-    Segment(2.5, 3661.001, "Salt & pepper <b>cost</b> a --> b, which is a line that has to be wrapped at some place."),
+    Segment(3658.0, 3661.001, "Salt & pepper <b>cost</b> a --> b, a line that is to be wrapped."),
     Segment(3661.001, 3661.001, "日本語"),
     Segment(3700.0, 3701.0, "  \n "),
 )
@@ -31,19 +32,24 @@ def test_vtt() -> None:
     assert to_vtt(transcript(*SEGMENTS)) == (
         "WEBVTT\n\n"
         "00:00:00.000 --> 00:00:02.500\nWelcome to the show.\n\n"
-        "00:00:02.500 --> 01:01:01.001\n"
-        "Salt &amp; pepper &lt;b&gt;cost&lt;/b&gt; a --&gt; b, which\n"
-        "is a line that has to be wrapped at some\nplace.\n\n"
-        "01:01:01.001 --> 01:01:01.002\n日本語\n"
+        "01:00:58.000 --> 01:01:01.001\n"
+        "Salt &amp; pepper &lt;b&gt;cost&lt;/b&gt; a --&gt; b,\na line that is to be wrapped.\n\n"
+        "01:01:01.001 --> 01:01:01.834\n日本語\n"
     )
 
 
 def test_srt() -> None:
     assert to_srt(transcript(*SEGMENTS[:2])) == (
         "1\n00:00:00,000 --> 00:00:02,500\nWelcome to the show.\n\n"
-        "2\n00:00:02,500 --> 01:01:01,001\n"
-        "Salt & pepper <b>cost</b> a → b, which is\na line that has to be wrapped at some\nplace.\n"
+        "2\n01:00:58,000 --> 01:01:01,150\nSalt & pepper <b>cost</b> a → b,\na line that is to be wrapped.\n"
     )
+
+
+def test_a_segment_of_several_cues_names_its_speaker_in_each() -> None:
+    vtt = to_vtt(transcript(Segment(0, 12, "A sentence that is as long as that one is. " * 4, speaker="Ann")))
+    voices = [caption.voice for caption in webvtt.from_string(vtt).captions]
+    assert len(voices) > 1
+    assert set(voices) == {"Ann"}
 
 
 def test_jsonl() -> None:
@@ -53,17 +59,28 @@ def test_jsonl() -> None:
 
 def test_json_has_everything_and_nothing_of_the_run() -> None:
     document = json.loads(to_json(transcript(*SEGMENTS[:2]), EPISODE))
-    assert document["schema"] == "podinsight/transcript/1"
+    assert document["schema"] == "podinsight/transcript/2"
     assert document["episode"] == {"id": "e1", "guid": "guid:1", "feed_slug": "a-show", "title": "Title: “one”"}
     assert (document["language"], document["duration"], document["model"]) == ("en", 3702.0, "tiny.en")
     assert document["profile"] == {"engine": "x 1", "device": "cpu"}
-    assert document["words"] == 23
+    assert document["words"] == 18
     first = {"id": 0, "start": 0.0, "end": 2.5, "text": "Welcome to the show."}
     assert document["segments"][0] == first | {
         "avg_logprob": -0.1235, "no_speech_prob": 0.0123, "compression_ratio": 1.2346, "speaker": None
     }  # fmt: skip
     assert document["segments"][1]["avg_logprob"] is None
     assert (document["source"], document["publisher"], document["speakers"]) == ("whisper", None, [])
+
+
+def test_json_has_doubt_and_words_where_there_are_any() -> None:
+    """T5: word timestamps on request; what stays doubtful is marked."""
+    words = (Word(0.1, 0.5004, "Hello", 0.98765), Word(0.6, 1.0, "there."))
+    marked = Segment(0.0, 1.0, "Hello there.", words=words, doubt="loop")
+    plain, other = json.loads(to_json(transcript(Segment(0, 0, ""), marked), EPISODE))["segments"]
+    assert not {"doubt", "words"} & set(plain)
+    assert (other["doubt"], [word["text"] for word in other["words"]]) == ("loop", ["Hello", "there."])
+    assert other["words"][0] == {"start": 0.1, "end": 0.5, "text": "Hello", "probability": 0.9877}
+    assert other["words"][1]["probability"] is None
 
 
 TALK = (
@@ -150,20 +167,20 @@ def seen(text: str) -> str:
 @settings(deadline=None)
 @given(transcripts())
 def test_public_parsers_read_what_we_write(made: Transcript) -> None:
-    shown = [segment for segment in made.segments if seen(spoken(segment.text))]
-    cues = webvtt.from_string(to_vtt(made)).captions
-    assert [(milliseconds(cue.start), milliseconds(cue.end)) for cue in cues] == [shown_times(each) for each in shown]
-    assert [seen(unescaped(cue.raw_text)) for cue in cues] == [seen(spoken(each.text)) for each in shown]
-    assert all(len(unescaped(line)) <= LINE_WIDTH for cue in cues for line in cue.raw_text.split("\n"))
-    if not shown:
+    """T5: a parser that is not ours finds every cue, its times and its text."""
+    wanted = cues(made.segments, made.duration)
+    found = webvtt.from_string(to_vtt(made)).captions
+    assert [times_of(cue.start, cue.end) for cue in found] == [(cue.start, cue.end) for cue in wanted]
+    assert [unescaped(cue.raw_text).split("\n") for cue in found] == [list(cue.lines) for cue in wanted]
+    assert seen("".join(text_of(cue) for cue in wanted)) == seen("".join(spoken(each.text) for each in made.segments))
+    assert all(len(cue.lines) <= LINES and max(map(len, cue.lines)) <= LINE_WIDTH for cue in wanted)
+    if not wanted:
         return
     subtitles = webvtt.from_buffer(io.StringIO(to_srt(made)), format="srt").captions
-    assert [milliseconds(each.start) for each in subtitles] == [shown_times(each)[0] for each in shown]
-    assert [seen(each.raw_text) for each in subtitles] == [
-        seen(spoken(each.text)).replace("-->", "→") for each in shown
-    ]
+    assert [times_of(each.start, each.end) for each in subtitles] == [(cue.start, cue.end) for cue in wanted]
+    assert [seen(each.raw_text) for each in subtitles] == [seen(text_of(cue).replace("-->", "→")) for cue in wanted]
     numbers = [line for line, after in pairwise(to_srt(made).split("\n")) if " --> " in after]
-    assert numbers == [str(number) for number in range(1, len(shown) + 1)]
+    assert numbers == [str(number) for number in range(1, len(wanted) + 1)]
 
 
 @settings(deadline=None)
@@ -181,9 +198,12 @@ def spoken(text: str) -> str:
     return "".join(" " if unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") else each for each in text)
 
 
-def shown_times(segment: Segment) -> tuple[int, int]:
-    start = round(segment.start * 1000)
-    return start, max(round(segment.end * 1000), start + 1)
+def text_of(cue: ScreenCue) -> str:
+    return "\n".join(cue.lines)
+
+
+def times_of(start: str, end: str) -> tuple[int, int]:
+    return milliseconds(start), milliseconds(end)
 
 
 def milliseconds(clock: str) -> int:

@@ -2,19 +2,22 @@ from dataclasses import replace
 
 import pytest
 
-from podinsight.domain.kpis import gpu_estimate_usd, kpis
+from podinsight.domain.kpis import cost_usd, gpu_estimate_usd, kpis
 from podinsight.domain.transcript import Part, Segment, join
 
 
 def part(n: int, seconds: float, device: str = "cpu", compute_type: str = "int8") -> Part:
     segments = (Segment(n * 100.0, n * 100.0 + 1, "two words"),)
-    return Part(n, n * 100.0, n * 100.0 + 100, "en", 0.9, segments, 80.0, seconds, seconds / 2, device, compute_type)
+    return Part(
+        n, n * 100.0, n * 100.0 + 100, "en", 0.9, segments, 80.0, seconds, seconds / 2, device, compute_type,
+        model="tiny.en", covered_seconds=76.0, redecoded_seconds=8.0, doubtful_seconds=2.0,
+    )  # fmt: skip
 
 
 def test_the_figures_of_a_transcript() -> None:
     parts = [part(0, 10), part(1, 30)]
     assert kpis(join(parts, "tiny.en", ()), parts) == {
-        "schema": "podinsight/kpis/1",
+        "schema": "podinsight/kpis/2",
         "source": "whisper",
         "audio_seconds": 200.0,
         "speech_seconds": 160.0,
@@ -24,11 +27,16 @@ def test_the_figures_of_a_transcript() -> None:
         "speed": 10.0,
         "words": 4,
         "segments": 2,
+        "coverage": 0.95,
+        "redecoded_share": 0.1,
+        "doubtful_share": 0.025,
         "parts": 2,
         "language": "en",
         "model": "tiny.en",
+        "models": {"tiny.en": 2},
         "device": "cpu",
         "compute_type": "int8",
+        "cost_usd": 0.0,
         "gpu_estimate_usd": 0.002435,
     }
 
@@ -38,19 +46,41 @@ def test_several_devices_and_a_price_of_ones_own() -> None:
     document = kpis(join(parts, "tiny.en", ()), parts, gpu_hour_usd=1.0, gpu_speed=1.0)
     assert (document["device"], document["compute_type"]) == ("cpu,cuda", "float16,int8")
     assert document["gpu_estimate_usd"] == round(200 / 3600, 6)
+    assert document["cost_usd"] == round(5 / 3600, 6), "the device time of the GPU alone"
+
+
+def test_a_smaller_model_that_helped_out_is_counted() -> None:
+    parts = [part(0, 10), replace(part(1, 10), model="base"), part(2, 10)]
+    assert kpis(join(parts, "tiny.en, base", ()), parts)["models"] == {"base": 1, "tiny.en": 2}
+
+
+def test_parts_that_measured_no_coverage_do_not_count_as_uncovered() -> None:
+    older = replace(part(1, 10), model="", covered_seconds=0.0, redecoded_seconds=0.0, doubtful_seconds=0.0)
+    document = kpis(join([part(0, 10), older], "tiny.en", ()), [part(0, 10), older])
+    assert (document["coverage"], document["models"]) == (0.95, {"tiny.en": 2})
+    alone = replace(older, n=0)
+    assert kpis(join([alone], "tiny.en", ()), [alone])["coverage"] is None
 
 
 def test_what_the_publisher_wrote_costs_no_gpu() -> None:
     parts = [replace(part(0, 2.0), device_seconds=0.0, device="none", compute_type="none", source="publisher")]
     document = kpis(join(parts, "publisher", ()), parts)
     assert (document["source"], document["device"], document["speed"]) == ("publisher", "none", None)
-    assert (document["device_seconds"], document["gpu_estimate_usd"]) == (0.0, 0.0)
+    assert (document["device_seconds"], document["gpu_estimate_usd"], document["cost_usd"]) == (0.0, 0.0, 0.0)
+    assert (document["coverage"], document["models"]) == (None, {"publisher": 1})
 
 
 def test_no_audio_and_no_time_divide_by_nothing() -> None:
     empty = Part(0, 0.0, 0.0, "en", 0.0, (), 0.0, 0.0, 0.0, "cpu", "int8")
     document = kpis(join([empty], "tiny.en", ()), [empty])
     assert (document["real_time_factor"], document["speed"], document["gpu_estimate_usd"]) == (None, None, 0.0)
+    assert (document["coverage"], document["redecoded_share"], document["doubtful_share"]) == (None, None, None)
+
+
+def test_the_cost_is_that_of_the_device_that_was_used() -> None:
+    assert cost_usd([part(0, 3600, "cuda"), part(1, 7200, "cpu")], 2.0) == 1.0
+    with pytest.raises(ValueError, match="price"):
+        cost_usd([], -1.0)
 
 
 def test_an_hour_by_the_run_book() -> None:

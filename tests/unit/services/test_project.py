@@ -12,7 +12,7 @@ from podinsight.errors import Transient
 from podinsight.ports import ObjectStore
 from podinsight.services.project import project, project_episode
 from podinsight.services.reconcile import reconcile
-from tests.support.rows import Rows
+from tests.support.rows import TOOK, Rows
 
 
 class Before:
@@ -48,8 +48,10 @@ def commit_fetch(rows: Rows, objects: ObjectStore, episode_id: str) -> None:
 
 def commit_transcript(rows: Rows, objects: ObjectStore, episode_id: str) -> None:
     episode = known(rows.store, episode_id)
+    if rows.state(episode_id, "transcribe") is State.HELD:
+        rows.plan(episode_id)
     lease = rows.claim(episode_id, "transcribe", rows.worker("g1", "gpu"))
-    join = rows.work.commit_chunk(lease, f"{episode.parts}/0.json", 1.0, 90.0)
+    join = rows.work.commit_chunk(lease, f"{episode.parts}/0.json", TOOK, 90.0)
     assert join is not None
     key, fixed = f"{episode.attempts('transcribe')}/t", f"{episode.stage}/transcripts/transcript.json"
     objects.put(key, b"{}")

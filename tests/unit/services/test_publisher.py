@@ -24,17 +24,14 @@ from podinsight.domain.work import State
 from podinsight.errors import Abandoned, Busy, LeaseLost, NotThere, Permanent, Transient, Unavailable
 from podinsight.ports import Body, CaptionParser, Fetcher, MediaProbe, ObjectStore, Piece, Probe
 from podinsight.services.fetch import FetchPorts, fetch_episode
+from podinsight.services.join import GpuPrice
 from podinsight.services.lease import LeaseTimes
 from podinsight.services.publisher import PublisherPorts, collect, publisher_part
 from podinsight.services.reconcile import reconcile
-from podinsight.services.transcribe import (
-    GpuPrice,
-    TranscribePorts,
-    take_publisher_transcript,
-    transcribe_episode,
-)
+from podinsight.services.transcribe import TranscribePorts, take_publisher_transcript, transcribe_episode
 from podinsight.topology import AREAS
 from tests.support.clock import ManualClock
+from tests.support.planning import plan
 
 TIMES = LeaseTimes(90.0, 20.0, 600.0)
 SECONDS = 60.0
@@ -104,8 +101,11 @@ class House:
     def publisher_ports(self, use: bool = True) -> PublisherPorts:
         return PublisherPorts(self.objects, cast(Fetcher, self.web), CaptionFiles(), use, self.web.slept.append)
 
-    def enqueue(self, **params: object) -> None:
-        self.store.work.enqueue_fetch([self.episode_id], 5, {"model": "tiny.en", **params})
+    def enqueue(self, approved: str = "test", **params: object) -> None:
+        self.store.work.enqueue_fetch([self.episode_id], 5, {"model": "tiny.en", **params}, approved)
+
+    def plan(self) -> None:
+        plan(self.store, self.objects, self.episode_id)
 
     def fetch(self, use: bool = True) -> None:
         ports = FetchPorts(
@@ -193,7 +193,8 @@ def test_what_does_not_pass_is_kept_aside_and_speech_is_decoded(house: House) ->
     house.fetch()
     assert house.web.asked == [JSON, VTT, *[SRT] * 4], "HTML gives no times: it is not asked for"
     assert house.take() is None
-    assert house.state() is State.WAITING
+    assert house.state() is State.HELD
+    house.plan()
     house.decode()
     assert house.transcript()["source"] == "whisper"
     meta = house.json(house.episode.meta_key)
@@ -391,6 +392,7 @@ def test_the_setting_keep_only_keeps(house: House) -> None:
     found = house.episode.publisher[0]
     assert (found.accepted, "publisher_transcripts" in found.reason) == (False, True)
     assert house.take() is None
+    house.plan()
     house.decode()
     assert house.transcript()["source"] == "whisper"
 
@@ -398,10 +400,12 @@ def test_the_setting_keep_only_keeps(house: House) -> None:
 @pytest.mark.parametrize("params", [{"publisher": False}, {"language": "de"}])
 def test_a_row_that_asks_for_decoding_gets_it(house: House, params: dict[str, object]) -> None:
     house.web.answers = {JSON: GOOD}
-    house.enqueue(**params)
+    house.enqueue("test", **params)
     house.fetch()
+    assert house.take() == f"{house.episode_id}: nothing to claim"
+    assert house.state() is State.HELD
+    house.plan()
     assert house.take() is None, "handed back"
-    assert house.state() is State.WAITING
     house.decode()
     assert house.transcript()["source"] == "whisper"
 
@@ -412,6 +416,9 @@ def test_nothing_is_taken_where_it_is_not_to_be_used(house: House) -> None:
     house.fetch()
     without = replace(house.ports(), captions=None)
     assert take_publisher_transcript(without, house.episode_id, "cpu", TIMES, lambda: False) is None
+    transcribe_episode(without, house.episode_id, "gpu", TIMES, lambda: False)
+    assert house.state() is State.HELD, "what is decoded has a plan"
+    house.plan()
     transcribe_episode(without, house.episode_id, "gpu", TIMES, lambda: False)
     assert house.transcript()["source"] == "whisper"
 
@@ -461,12 +468,18 @@ def test_a_kill_anywhere_changes_no_byte(house: House, clock: ManualClock, where
     undisturbed.store.close()
 
 
-def test_a_transcript_that_is_gone_is_decoded_instead(house: House) -> None:
+@pytest.mark.parametrize("approved", ["test", ""])
+def test_a_transcript_that_is_gone_is_decoded_instead(house: House, approved: str) -> None:
+    """It costs something now: whoever has not approved of that is asked."""
     house.web.answers = {JSON: GOOD}
-    house.enqueue()
+    house.enqueue(approved)
     house.fetch()
     house.objects.delete([house.episode.publisher[0].key])
-    assert house.take() is None
+    assert house.take() == f"{house.episode_id}: chunk 0 has ended"
+    assert house.state() is State.HELD
+    assert house.store.work.waiting_for_approval() == ([] if approved else [house.episode_id])
+    house.store.work.approve("somebody")
+    house.plan()
     house.decode()
     assert house.transcript()["source"] == "whisper"
 

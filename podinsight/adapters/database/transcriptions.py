@@ -1,0 +1,175 @@
+"""How a transcribe row comes by its chunks: audio, approval, plan (domain.held), and how it starts over."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, TextClause, select, text, update
+
+from podinsight.adapters.database.episode_rows import episode_query, to_episode
+from podinsight.adapters.database.lanes import LaneMoves, lane_ids
+from podinsight.adapters.database.models import UNAPPROVED, chunks, episodes, lanes, work
+from podinsight.adapters.database.new_rows import NewRows, batches
+from podinsight.adapters.database.units import CHUNK_LANE, JOIN_N
+from podinsight.domain.held import WAITS_FOR_APPROVAL, WAITS_FOR_AUDIO, WAITS_FOR_PLAN, awaited
+from podinsight.domain.work import Lease, Span, State
+from podinsight.errors import LeaseLost
+from podinsight.topology import STAGES
+
+ENDED = (State.FAILED, State.REFUSED)
+_PLAN_LANE = STAGES["plan"].lane
+_APPROVALS = 200  # a transaction: each row goes its own way, so each costs several statements
+_WHOLE = Span(0, 0.0, None)
+
+
+class Transcriptions(NewRows):
+    """The part of ports.WorkRows that makes transcriptions claimable."""
+
+    def _add_transcriptions(
+        self, conn: Connection, moves: LaneMoves, ids: Sequence[str], priority: int, params: Mapping[str, object]
+    ) -> int:
+        added = 0
+        for lane in (CHUNK_LANE, _PLAN_LANE):  # under the lock, so that a release never has to make it
+            lane_ids(self._db, conn, lane, priority, [""])
+        for batch in batches(ids):
+            missing = self._without_row(conn, batch, "transcribe")
+            fetched = [row.id for row in missing if row.audio_key]
+            query = episode_query().where(episodes.c.id.in_(fetched))
+            known = {row.id: to_episode(row) for row in conn.execute(query)} if fetched else {}
+            groups: dict[str, list[Row[Any]]] = defaultdict(list)
+            for row in missing:
+                groups[awaited(known.get(row.id), params, planned=False)].append(row)
+            for reason, rows in groups.items():
+                state = State.HELD if reason else State.WAITING
+                added += self._insert_work(conn, moves, "transcribe", rows, priority, params, state, reason)
+            for row in groups[""]:
+                self._add_chunks(conn, moves, known[row.id], priority, [_WHOLE])
+            to_plan = self._without_row(conn, [row.id for row in groups[WAITS_FOR_PLAN]], "plan")
+            self._insert_work(conn, moves, "plan", to_plan, priority, {})
+        return added
+
+    def approve(self, by: str, episode_ids: Sequence[str] | None = None) -> int:
+        if not by:
+            raise ValueError("an approval says whose it is")
+        ids = self.waiting_for_approval() if episode_ids is None else list(dict.fromkeys(episode_ids))
+        approved = 0
+        for batch in batches(ids, _APPROVALS):
+            with self._transition() as (conn, moves):
+                query = (
+                    select(work.c.id, work.c.episode_id, work.c.reason, work.c.params)
+                    .where(work.c.episode_id.in_(batch), self._unapproved)
+                    .order_by(work.c.episode_id)
+                    .with_for_update()
+                )
+                for row in conn.execute(query).all():
+                    params = {**row.params, "approved": by}
+                    conn.execute(update(work).where(work.c.id == row.id).values(params=params))
+                    self.release_transcribe(conn, moves, row.episode_id)
+                    approved += row.reason == WAITS_FOR_APPROVAL
+        return approved
+
+    def waiting_for_approval(self) -> list[str]:
+        with self._db.read() as conn:
+            return list(conn.execute(self._waiting()).scalars())
+
+    def _waiting(self) -> Select[Any]:
+        query = select(episodes.c.id).join(work, work.c.episode_id == episodes.c.id).where(self._unapproved)
+        return query.order_by(episodes.c.seq)
+
+    @property
+    def _unapproved(self) -> TextClause:
+        return text(UNAPPROVED["sqlite" if self._db.is_sqlite else "postgresql"])
+
+    def decode_instead(self, lease: Lease) -> None:
+        with self._transition() as (conn, moves):
+            unit = self._held_row(conn, lease)
+            self._drop_chunks(conn, moves, [unit])
+            row = self._transcribe_row(conn, lease.episode_id)
+            if row is None:
+                raise LeaseLost(f"the transcription of episode {lease.episode_id} is gone")
+            self._record_run(conn, lease, "handed back", "the publisher's transcript cannot be used")
+            self._advance(conn, moves, row, {**row.params, "publisher": False})
+
+    def release_transcribe(self, conn: Connection, moves: LaneMoves, episode_id: str) -> bool:
+        """What a transcribe row was held for may be there now: it goes as far as it can. False: none was held."""
+        row = self._transcribe_row(conn, episode_id)
+        if row is None or row.state != State.HELD.value:
+            return False
+        self._advance(conn, moves, row, row.params)
+        return True
+
+    def _advance(self, conn: Connection, moves: LaneMoves, row: Row[Any], params: Mapping[str, object]) -> None:
+        """A transcribe row without chunks gets them, or is held for what is missing; a plan that is missing is made."""
+        # The plan is read under the transcribe row's lock, and only one that has ended is written to: who ends one
+        # locks it first and the transcribe row after it.
+        plan = conn.execute(select(work).where(work.c.episode_id == row.episode_id, work.c.stage == "plan")).first()
+        made = plan.result["detail"] if plan is not None and plan.state == State.DONE.value else None
+        episode = self._episode(conn, row.episode_id)
+        reason = awaited(episode, params, planned=made is not None)
+        if reason:
+            if reason == WAITS_FOR_PLAN:
+                self._want_plan(conn, moves, plan, row)
+            self._move(conn, moves, work, row, State.HELD, reason, params=params)
+            return
+        spans = [_WHOLE]
+        if made is not None and awaited(episode, params, planned=False):
+            spans, params = [Span(*span) for span in made["spans"]], {**params, "plan": made["folder"]}
+        self._add_chunks(conn, moves, episode, row.priority, spans)
+        self._move(conn, moves, work, row, State.WAITING, "", params=params)
+
+    def _want_plan(self, conn: Connection, moves: LaneMoves, plan: Row[Any] | None, row: Row[Any]) -> None:
+        """Makes the plan's row, or starts over one that has ended without a plan."""
+        if plan is None:
+            missing = self._without_row(conn, [row.episode_id], "plan")
+            self._insert_work(conn, moves, "plan", missing, row.priority, {})
+        elif State(plan.state) in ENDED:
+            self._move(conn, moves, work, plan, State.WAITING, "", attempts=0, losses=0, not_before=None)
+
+    def _transcribe_row(self, conn: Connection, episode_id: str) -> Row[Any] | None:
+        """The transcribe row of an episode with its priority, locked."""
+        query = (
+            select(work, lanes.c.priority)
+            .join(lanes, lanes.c.id == work.c.lane_id)
+            .where(work.c.episode_id == episode_id, work.c.stage == "transcribe")
+        )
+        return conn.execute(query.with_for_update(of=work)).first()
+
+    def _drop_plan(self, conn: Connection, moves: LaneMoves, row: Row[Any] | None) -> None:
+        """Nobody needs a plan any more: its row goes, unless it is made just now or was made."""
+        if row is None or State(row.state) in (State.RUNNING, State.DONE):
+            return
+        moves.move(row.lane_id, State(row.state), None, row.ms)
+        conn.execute(work.delete().where(work.c.id == row.id))
+
+    def _restart_fetch(self, conn: Connection, moves: LaneMoves, row: Row[Any]) -> bool:
+        self._move(conn, moves, work, row, State.WAITING, "", attempts=0, losses=0)
+        follower = self._transcribe_row(conn, row.episode_id)
+        if follower is not None and State(follower.state) in ENDED:
+            self._move(conn, moves, work, follower, State.HELD, WAITS_FOR_AUDIO)
+        return True
+
+    def _restart_plan(self, conn: Connection, moves: LaneMoves, row: Row[Any]) -> bool:
+        self._move(conn, moves, work, row, State.WAITING, "", attempts=0, losses=0, not_before=None)
+        follower = self._transcribe_row(conn, row.episode_id)
+        if follower is not None and State(follower.state) in ENDED:
+            self._move(conn, moves, work, follower, State.HELD, WAITS_FOR_PLAN)
+        return True
+
+    def _restart_transcribe(self, conn: Connection, moves: LaneMoves, found: Row[Any]) -> bool:
+        row = self._transcribe_row(conn, found.episode_id)
+        if row is None or State(row.state) not in ENDED:
+            return True  # it went along with its fetch or its plan just now
+        units = conn.execute(select(chunks).where(chunks.c.episode_id == row.episode_id)).all()
+        ended = [unit for unit in units if State(unit.state) in ENDED]
+        if any(unit.n == JOIN_N for unit in ended):  # parts that are gone or unreadable: they are to be made again
+            ended = list(units)
+        if ended:
+            self._start_chunks_over(conn, moves, ended, State.WAITING, "", attempts=0, losses=0)
+            conn.execute(update(work).where(work.c.id == row.id).values(losses=0))
+            return True
+        fetch = select(work.c.state).where(work.c.episode_id == row.episode_id, work.c.stage == "fetch")
+        fetched = conn.execute(fetch).scalar_one_or_none()
+        if not self._episode_row(conn, row.episode_id).audio_key and fetched in [state.value for state in ENDED]:
+            return False
+        self._advance(conn, moves, row, row.params)
+        return True

@@ -1,0 +1,162 @@
+"""The phase gate (T2): the quote of a transcription, and who says that it may be spent."""
+
+import getpass
+import shlex
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import click
+
+from podinsight.cli.console import Output, complain, count, hours, plain
+from podinsight.cli.exits import DECLINED, CommandError
+from podinsight.cli.session import Session
+from podinsight.domain.episode import Episode
+from podinsight.domain.quote import FREE_RULE, Quote, Range, SpendingRule
+from podinsight.services.approve import Prices, approve, device_of_work, quote_episodes, rule_for
+from podinsight.services.gates import utc_day
+from podinsight.settings import Settings
+
+
+def asking_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--yes, --by and --why."""
+    for option in (
+        click.option("--why", default="", metavar="TEXT", help="Why it is worth the money; kept with the approval."),
+        click.option("--by", metavar="NAME", help="Who approves it; not given: who you are logged in as."),
+        click.option("--yes", is_flag=True, help="Approve what it costs, without being asked."),
+    ):
+        command = option(command)
+    return command
+
+
+def prices(settings: Settings) -> Prices:
+    """What the settings say about money."""
+    rule = SpendingRule(settings.approve_usd_per_run, settings.approve_usd_per_day)
+    return Prices(settings.gpu_hour_usd, settings.gpu_speed, rule)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A quote, and what would let it through. rule: the standing rule that does; empty when a person is needed.
+
+    approved_today: dollars, by the high figures, before this.
+    """
+
+    session: Session
+    asked: Quote
+    rule: str
+    approved_today: float
+    yes: bool
+    by: str | None
+    why: str
+
+    @property
+    def free(self) -> bool:
+        return self.asked.price_hour_usd == 0
+
+    @property
+    def can_pass(self) -> bool:
+        """Whether a rule, --yes or somebody at the terminal may let it through."""
+        return bool(self.rule) or self.yes or self.session.at_terminal or not self.asked.episodes
+
+    def document(self) -> dict[str, object]:
+        """The quote as --json shows it."""
+        asked = {name: value for name, value in asdict(self.asked).items() if name != "unknown"}
+        return {
+            **asked,
+            "episodes_without_length": self.asked.unknown,
+            "approved_today_usd": self.approved_today,
+            "approved_by_rule": self.rule or None,
+        }
+
+    def tell(self, out: Output) -> None:
+        """The quote for a person; nothing when there is nothing to approve."""
+        if self.asked.episodes:
+            for line in quote_lines(self.asked, self.approved_today):
+                out.line(line)
+
+    def enter(self) -> str:
+        """Asks whom it must and records the answer. Returns what the work rows keep: empty when it waits.
+
+        Raises:
+            CommandError: somebody said no (DECLINED); nothing was changed.
+        """
+        if not self.asked.episodes:
+            return FREE_RULE if self.free else ""
+        rule = self.rule
+        if not rule and not self.yes:
+            if not self.session.at_terminal:
+                return ""
+            self._ask()
+        stamp = self._record(rule)
+        if not stamp and (self.yes or self.session.at_terminal):  # the rule's day is used up since it was looked at
+            if not self.yes:
+                self._ask()
+            stamp = self._record("")
+        return stamp
+
+    def _ask(self) -> None:
+        cost = dollars(self.asked.usd)
+        if not click.confirm(f"Approve {count(self.asked.episodes, 'transcription')} for {cost}?", err=True):
+            raise CommandError("not approved: nothing was changed", DECLINED)
+
+    def _record(self, rule: str) -> str:
+        by = person(self.by)
+        return approve(self.session.store, self.asked, rule, by, self.why.strip(), prices(self.session.settings))
+
+
+def person(named: str | None) -> str:
+    """Who approves. Raises CommandError when nobody is named and the system does not know who this is."""
+    if named is not None:
+        if not named.strip():
+            raise CommandError("--by names nobody")
+        return named.strip()
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:  # a container's user may have no name
+        raise CommandError("say who approves it: --by NAME") from error
+
+
+def open_gate(session: Session, episodes: Mapping[str, Sequence[Episode]], yes: bool, by: str | None, why: str) -> Gate:
+    """The gate before these episodes (by model). Nothing is asked and nothing is recorded yet."""
+    now, settings, says = time.time(), session.settings, prices(session.settings)
+    here = session.container.transcriber.device if settings.gpu_workers else None
+    device = device_of_work(session.store.workers, socket.gethostname(), here)
+    asked = quote_episodes(session.store, episodes, device, says, now)
+    rule = rule_for(session.store, asked, says, now)
+    return Gate(session, asked, rule, session.store.speech.approved_usd(utc_day(now)), yes, by, why)
+
+
+def quote_lines(asked: Quote, approved_today: float) -> list[str]:
+    """Audio, device time and dollars, a line each."""
+    seconds = asked.audio_seconds
+    doubt = f" ({count(asked.unknown, 'length')} not known, so {hours(seconds.low)} to {hours(seconds.high)})"
+    known = f"{hours(seconds.likely)} of audio{doubt if asked.unknown else ''}"
+    lines = [
+        f"  quote: {count(asked.episodes, 'episode')}, {known}",
+        f"  takes {spans(asked.device_seconds)} of {asked.device} ({plain(asked.basis)})",
+    ]
+    if asked.price_hour_usd == 0:
+        return [*lines, f"  costs nothing: {asked.device} is not paid for"]
+    price = f"{dollars(asked.usd)} at ${asked.price_hour_usd:g} an hour"
+    return [*lines, f"  costs {price}; approved today so far: up to ${approved_today:.2f}"]
+
+
+def spans(seconds: Range) -> str:
+    """`12:00 min to 1.5 h, likely 30:00 min`."""
+    return f"{hours(seconds.low)} to {hours(seconds.high)}, likely {hours(seconds.likely)},"
+
+
+def dollars(usd: Range) -> str:
+    """`$0.10 to $0.40, likely $0.20`; small sums to four places."""
+    places = 2 if usd.high >= 1 else 4
+    return f"${usd.low:.{places}f} to ${usd.high:.{places}f} (likely ${usd.likely:.{places}f})"
+
+
+def tell_waiting(number: int, ids: Sequence[str] = ()) -> None:
+    """That work waits for its approval, and how to give it, on stderr. ids: to name, when there are few."""
+    named = f"`podrun approve {shlex.join(ids)}`" if 0 < len(ids) <= 3 else "`podrun approve --all`"
+    verb = "waits" if number == 1 else "wait"
+    complain(f"{count(number, 'transcription')} {verb} for approval: {named} (or --yes, or a standing rule)")

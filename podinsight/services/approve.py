@@ -1,0 +1,110 @@
+"""Approving what a transcription costs (T2): which device it runs on, what that takes, and who says yes.
+
+States of a transcription's cost: quoted (nothing is written) → approved by a rule or a person (recorded, and kept in
+the work row) or not (the row is `held` and counts for no demand until `podrun approve`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from podinsight.domain.episode import Episode
+from podinsight.domain.quote import (
+    CPU,
+    FREE_RULE,
+    UNKNOWN_DEVICE,
+    Approval,
+    Audio,
+    Quote,
+    SpendingRule,
+    hour_usd,
+    quote,
+    total,
+)
+from podinsight.errors import ConfigError, Permanent
+from podinsight.ports import StatusStore, Workers
+from podinsight.services.gates import utc_day
+
+MEASURED_DAYS: Final = 7  # speeds of these last days, today included, say how fast it will be
+_RENTED: Final = "cuda"  # what a device that nobody has named is measured by
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What the settings say: dollars of a GPU hour, a speed to assume, and what needs no person."""
+
+    gpu_hour_usd: float
+    gpu_speed: float
+    rule: SpendingRule
+
+
+def device_of_work(workers: Workers, machine: str, here: Callable[[], tuple[str, str]] | None) -> str:
+    """The device that transcriptions are to be priced for: that of the live gpu workers, the dearest of them.
+
+    Without any: what this machine would choose. What is not known is priced, never free.
+
+    Args:
+        machine: this one's name, as its workers give it.
+        here: Transcriber.device of this machine; None when it decodes nothing.
+    """
+    live = workers.live("gpu")
+    devices = {each.device or (_device(here) if each.machine == machine else UNKNOWN_DEVICE) for each in live}
+    priced = sorted(devices - {CPU})
+    if priced:
+        return priced[0]
+    return CPU if devices else _device(here)
+
+
+def _device(here: Callable[[], tuple[str, str]] | None) -> str:
+    try:
+        return here()[0] if here is not None else UNKNOWN_DEVICE
+    except (ConfigError, Permanent):  # another device is asked for than is there, or nothing to decode with
+        return UNKNOWN_DEVICE
+
+
+def quote_episodes(
+    store: StatusStore, episodes: Mapping[str, Sequence[Episode]], device: str, prices: Prices, now: float
+) -> Quote:
+    """What these episodes (by model) will take on `device`, by what was measured on the last MEASURED_DAYS."""
+    since = utc_day(now - (MEASURED_DAYS - 1) * 86400)
+    measured = _RENTED if device == UNKNOWN_DEVICE else device
+    quotes = [
+        quote(
+            audio_of(chosen),
+            model,
+            device,
+            store.speech.speeds(since, model, measured),
+            prices.gpu_hour_usd,
+            prices.gpu_speed,
+        )
+        for model, chosen in episodes.items()
+        if chosen
+    ]
+    return total(quotes, device, hour_usd(device, prices.gpu_hour_usd))
+
+
+def audio_of(episodes: Sequence[Episode]) -> Audio:
+    """Their audio, as measured, else as the feed declares."""
+    lengths = [seconds for each in episodes if (seconds := each.audio_seconds or each.duration or 0.0) > 0]
+    return Audio(sum(lengths), len(lengths), len(episodes) - len(lengths))
+
+
+def rule_for(store: StatusStore, asked: Quote, prices: Prices, now: float) -> str:
+    """The standing rule that would approve this now; empty when a person is needed."""
+    if asked.price_hour_usd == 0:
+        return FREE_RULE
+    rule = prices.rule
+    if (
+        rule.covers(asked)
+        and store.speech.approved_usd(utc_day(now), by_rule=True) + asked.usd.high <= rule.usd_per_day
+    ):
+        return rule.name
+    return ""
+
+
+def approve(store: StatusStore, asked: Quote, rule: str, by: str, why: str, prices: Prices) -> str:
+    """Records that `asked` may be spent; returns what the work rows keep, or empty when the day's limit was reached by
+    another command in the meantime. rule: as `rule_for` gave it; empty for a person, `by`."""
+    approval = Approval(by, rule, why, asked)
+    limited = rule not in ("", FREE_RULE)
+    return approval.stamp if store.speech.approve(approval, prices.rule.usd_per_day if limited else None) else ""

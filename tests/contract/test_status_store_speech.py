@@ -1,0 +1,157 @@
+"""What decoding took by day, who approved that it is paid for, and what a worker decodes on (T2, T9)."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from podinsight.adapters.database import SqlStore, open_store
+from podinsight.adapters.database.speech_days import add_speech
+from podinsight.domain.metrics import Metric
+from podinsight.domain.quote import FREE_RULE, Approval, Audio, Quote, Range, Speed, quote
+from podinsight.ports import Decoded
+from tests.conftest import LIMITS, STALE_SECONDS
+from tests.support.clock import ManualClock
+from tests.support.rows import Rows
+
+DAY, NEXT_DAY = "2026-11-22", "2026-11-23"
+NOON = 1_795_348_800.0  # 2026-11-22 12:00 UTC
+TOOK = Decoded(360.0, 13.0, 12.0, "base", "cuda", "float16")
+RULE = "rule: up to $2 a command and $5 a day"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    clock = ManualClock()
+    clock.advance(NOON - clock.now())
+    return clock
+
+
+def decode(store: SqlStore, took: Decoded, day: str = DAY) -> None:
+    with store.db.write() as conn:
+        add_speech(store.db, conn, day, took)
+
+
+def asked(high: float) -> Quote:
+    return replace(quote(Audio(3600.0, 3), "base", "cuda", [], 0.5, 12.0), usd=Range(high / 4, high / 2, high))
+
+
+def by_rule(high: float) -> Approval:
+    return Approval("ada", RULE, "", asked(high))
+
+
+def test_chunks_add_up_by_day_model_and_device(store: SqlStore) -> None:
+    decode(store, TOOK)
+    decode(store, replace(TOOK, audio_seconds=40.0, wall_seconds=2.5, device_seconds=2.0))
+    decode(store, replace(TOOK, compute_type="int8_float16"))
+    decode(store, replace(TOOK, device="cpu"))
+    decode(store, replace(TOOK, model="tiny.en"))
+    decode(store, TOOK, NEXT_DAY)
+    assert store.speech.speeds(DAY, "base", "cuda") == [
+        Speed(DAY, "base", "cuda", "float16", 400.0, 15.5, 14.0, 2),
+        Speed(DAY, "base", "cuda", "int8_float16", 360.0, 13.0, 12.0, 1),
+        Speed(NEXT_DAY, "base", "cuda", "float16", 360.0, 13.0, 12.0, 1),
+    ]
+    assert [each.day for each in store.speech.speeds(NEXT_DAY, "base", "cuda")] == [NEXT_DAY]
+    assert store.speech.speeds(DAY, "large-v3", "cuda") == []
+
+
+def test_what_no_device_has_heard_is_no_decoding(store: SqlStore) -> None:
+    decode(store, Decoded(360.0, 0.1, 0.0, "publisher", "none", "none"))
+    assert store.speech.speeds(DAY, "publisher", "none") == []
+    assert store.metrics.read(DAY) == []
+
+
+def test_chunks_of_many_at_once_all_count(store: SqlStore, another: Callable[[], SqlStore]) -> None:
+    stores = [another() for _ in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(decode, stores[number % 4], TOOK) for number in range(40)]:
+            done.result()
+    (found,) = store.speech.speeds(DAY, "base", "cuda")
+    assert (found.chunks, found.audio_seconds) == (40, 14_400.0)
+
+
+def test_the_cost_of_a_day_is_that_of_devices_that_are_no_cpu(store: SqlStore) -> None:
+    """T9: GPUCostToday, at the price of the settings (0.526 $/h when nobody says otherwise)."""
+    decode(store, replace(TOOK, device_seconds=1800.0))
+    decode(store, replace(TOOK, device="cpu", compute_type="int8", audio_seconds=3240.0, device_seconds=324.0))
+    assert store.metrics.read(DAY) == [
+        Metric("AudioHours", 0.9, "h", {"model": "base", "device": "cpu"}),
+        Metric("DecodingSpeed", 10.0, "x", {"model": "base", "device": "cpu"}),
+        Metric("AudioHours", 0.1, "h", {"model": "base", "device": "cuda"}),
+        Metric("DecodingSpeed", 0.2, "x", {"model": "base", "device": "cuda"}),
+        Metric("AudioHours", 1.0, "h"),
+        Metric("GPUCostToday", 0.263, "USD"),
+    ]
+    assert store.metrics.read(NEXT_DAY) == []
+
+
+def test_the_price_is_that_of_the_settings(clock: ManualClock) -> None:
+    store = open_store("sqlite://", clock, LIMITS, STALE_SECONDS, gpu_hour_usd=4.0)
+    decode(store, replace(TOOK, device_seconds=900.0))
+    assert [each.value for each in store.metrics.read(DAY) if each.name == "GPUCostToday"] == [1.0]
+    store.close()
+
+
+def test_approvals_add_up_by_utc_day(store: SqlStore, clock: ManualClock) -> None:
+    assert store.speech.approved_usd(DAY) == 0.0
+    assert store.speech.approve(Approval("ada", "", "the first\0 thousand", asked(3.0)))
+    assert store.speech.approve(by_rule(1.0), most_today=5.0)
+    assert store.speech.approve(Approval("ada", FREE_RULE, "", asked(0.0)))
+    assert [store.speech.approved_usd(DAY, who) for who in (None, True, False)] == [4.0, 1.0, 3.0]
+    clock.advance(12 * 3600)
+    assert store.speech.approved_usd(NEXT_DAY) == 0.0
+    store.speech.approve(by_rule(2.0))
+    assert (store.speech.approved_usd(DAY), store.speech.approved_usd(NEXT_DAY)) == (4.0, 2.0)
+
+
+def test_rules_never_approve_more_than_the_days_limit(store: SqlStore, clock: ManualClock) -> None:
+    store.speech.approve(Approval("ada", "", "", asked(100.0)))  # what people approve is none of the rule's
+    assert store.speech.approve(by_rule(2.0), most_today=5.0)
+    assert store.speech.approve(by_rule(2.0), most_today=5.0)
+    assert not store.speech.approve(by_rule(1.5), most_today=5.0)
+    assert store.speech.approved_usd(DAY, by_rule=True) == 4.0
+    assert store.speech.approve(by_rule(1.0), most_today=5.0)
+    clock.advance(12 * 3600)
+    assert store.speech.approve(by_rule(1.5), most_today=5.0)
+
+
+def test_rules_of_many_at_once_never_go_beyond_the_limit_together(
+    store: SqlStore, another: Callable[[], SqlStore]
+) -> None:
+    stores = [another() for _ in range(4)]
+    with ThreadPoolExecutor(8) as threads:
+        said = list(threads.map(lambda n: stores[n % 4].speech.approve(by_rule(1.0), most_today=5.0), range(16)))
+    assert sum(said) == 5
+    assert store.speech.approved_usd(DAY) == 5.0
+
+
+def test_models_of_what_is_asked_for(rows: Rows) -> None:
+    one, two, three = rows.episodes(3)
+    rows.work.enqueue_transcribe([one], 5, {"model": "base"})
+    rows.work.enqueue_fetch([two], 5, {"model": "large-v3"})
+    rows.work.enqueue_fetch([three], 5, None)
+    assert rows.store.speech.models([one, two, three, "no such episode"]) == {one: "base", two: "large-v3"}
+    assert rows.store.speech.models([]) == {}
+
+
+def test_a_chunk_that_is_committed_counts_once(rows: Rows) -> None:
+    (episode_id,) = rows.transcribes(1)
+    rows.transcribe(episode_id)
+    days = [metric for metric in rows.store.metrics.read(DAY) if metric.name == "AudioHours" and metric.dimensions]
+    assert [round(each.value * 3600) for each in days] == [60]
+
+
+def test_live_workers_say_what_they_decode_on(store: SqlStore, clock: ManualClock) -> None:
+    store.workers.register("g1", "here", "gpu", 1, 1, device="cuda")
+    store.workers.register("g2", "here", "gpu", 2, 1)
+    store.workers.register("f1", "here", "fetch", 3, 4)
+    assert [(each.id, each.device) for each in store.workers.live("gpu")] == [("g1", "cuda"), ("g2", "")]
+    store.workers.register("g2", "here", "gpu", 2, 1, device="cpu")
+    assert [each.device for each in store.workers.live("gpu")] == ["cuda", "cpu"]
+    assert [(each.id, each.device) for each in store.workers.list()] == [("f1", ""), ("g1", "cuda"), ("g2", "cpu")]
+    store.workers.mark("g1", "draining")
+    assert [each.id for each in store.workers.live("gpu")] == ["g2"]
+    clock.advance(STALE_SECONDS + 1)
+    assert store.workers.live("gpu") == []

@@ -1,0 +1,132 @@
+"""Random kills while episodes of several chunks run: at most a chunk is redone for each (T4).
+
+`make test` has the small one, `make soak` sixty kills over twenty episodes. What is printed goes into a change's note.
+"""
+
+import os
+import random
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from podinsight.adapters.database.models import chunks, leftovers
+from podinsight.domain.work import OPEN_STATES, State
+from tests.support.feeds import rss
+from tests.support.long_audio import flac, strung
+from tests.support.stack import Stack, running_stack, wait_for
+from tests.support.strikes import strike
+from tests.support.webserver import WebServer
+
+ROLES = ("gpu", "gpu", "gpu", "plan", "light", "supervisor", "FLUSHALL")
+VARIETIES = 2
+
+
+def serve(web: WebServer, name: str, episodes: int, seconds: float) -> str:
+    """A feed whose items have one of two recordings; the GUID says which."""
+    items = []
+    for index in range(episodes):
+        variety = index % VARIETIES
+        path = f"/{name}/{index}.flac"
+        web.serve(path, flac(strung(seconds, seed=variety)[0]), mime="audio/flac")
+        items.append((f"{index}-{variety}", web.url(path)))
+    web.serve(f"/{name}.xml", rss(name, items), mime="application/rss+xml")
+    return web.url(f"/{name}.xml")
+
+
+def results(stack: Stack, ids: list[str]) -> dict[str, set[tuple[str, ...]]]:
+    """Recording → the distinct results of its episodes."""
+    found: dict[str, set[tuple[str, ...]]] = {}
+    digests = stack.digests()
+    for episode in stack.store.catalogue.episodes(ids):
+        names = ("segments/segments.json", "transcripts/transcript.vtt", "transcripts/transcript.srt")
+        found.setdefault(episode.guid.split("-")[1], set()).add(
+            tuple(digests[f"{episode.stage}/{name}"] for name in names)
+        )
+    return found
+
+
+def redone(stack: Stack) -> list[float]:
+    """Length in seconds of each chunk whose lease was lost: the most that had to be decoded again."""
+    with stack.store.db.read() as connection:
+        lost = (
+            connection.execute(select(leftovers.c.prefix).where(leftovers.c.prefix.contains("/parts/"))).scalars().all()
+        )
+        lengths = {
+            (row.episode_id, row.n): row.end - row.start
+            for row in connection.execute(select(chunks).where(chunks.c.n >= 0))
+        }
+    parts = {episode.parts: episode.id for episode in stack.store.catalogue.first_episodes(None)}
+    found = []
+    for prefix in lost:
+        folder, _, name = prefix.rpartition("/")
+        found.append(lengths[parts[folder], int(name.partition(".")[0])])
+    return found
+
+
+def hit_and_check(
+    tmp_path: Path, episodes: int, kills: int, seconds: float, chunk: int, pause: tuple[float, float]
+) -> None:
+    seed = int(os.environ.get("SOAK_SEED", str(random.randrange(10**6))))
+    dice = random.Random(seed)
+    struck: Counter[str] = Counter()
+    processes: Counter[str] = Counter()
+    small = {
+        "PODINSIGHT_CHUNK_SECONDS": str(chunk),
+        "PODINSIGHT_GPU_WORKERS": "2",
+        "PODINSIGHT_CPU_THREADS": "1",
+    }
+    with WebServer() as web:
+        with running_stack(tmp_path / "calm", **small) as calm:
+            ids = calm.add_feed(serve(web, "calm", VARIETIES, seconds))
+            calm.start(ids)
+            calm.wait_ended("transcribe", ids, 120)
+            expected = results(calm, ids)
+            a_chunk = max(end - start for start, end in spans(calm, ids))
+        with running_stack(tmp_path / "struck", **small) as stack:
+            ids = stack.add_feed(serve(web, "struck", episodes, seconds))
+            stack.start(ids)
+            started = time.monotonic()
+            while struck.total() < kills:
+                time.sleep(dice.uniform(*pause))
+                role = dice.choice(ROLES)
+                if role == "gpu" and not all_ended(stack, ids):
+                    wait_for(lambda: stack.running("transcribe") or all_ended(stack, ids), 60, "a chunk runs")
+                hit = strike(stack, role)
+                struck[role] += hit > 0
+                processes[role] += hit
+            left = sum(state is not State.DONE for state in stack.states("transcribe", ids))
+            print(
+                f"\nseed {seed}: {dict(struck)} in {time.monotonic() - started:.0f} s; {left} of {episodes} still to do"
+            )
+            stack.wait_ended("transcribe", ids, 900)
+            again = redone(stack)
+            took = time.monotonic() - started
+            print(f"ended after {took:.0f} s; {len(again)} chunks, {sum(again):.0f} s of audio redone at most")
+            assert Counter(stack.states("transcribe", ids)) == {State.DONE: episodes}
+            assert set(stack.commits().values()) == {1}
+            assert results(stack, ids) == expected
+            assert len(again) <= processes["gpu"]
+            assert sum(again) <= len(again) * a_chunk
+
+
+def all_ended(stack: Stack, ids: list[str]) -> bool:
+    return not OPEN_STATES.intersection(stack.states("transcribe", ids))
+
+
+def spans(stack: Stack, ids: list[str]) -> list[tuple[float, float]]:
+    with stack.store.db.read() as connection:
+        query = select(chunks.c.start, chunks.c.end).where(chunks.c.episode_id.in_(ids), chunks.c.n >= 0)
+        return [(row.start, row.end) for row in connection.execute(query)]
+
+
+def test_a_dozen_random_kills_redo_at_most_a_chunk_each(tmp_path: Path) -> None:
+    hit_and_check(tmp_path, episodes=4, kills=12, seconds=60, chunk=20, pause=(0.2, 1.0))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_sixty_random_kills_over_twenty_episodes(tmp_path: Path) -> None:
+    hit_and_check(tmp_path, episodes=20, kills=60, seconds=600, chunk=120, pause=(0.5, 3.0))

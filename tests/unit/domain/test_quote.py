@@ -1,0 +1,143 @@
+"""Quotes: what a transcription will take and cost, before anything is spent (T2, G4)."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podinsight.domain.quote import (
+    FREE_RULE,
+    MEAN_SECONDS,
+    REPEATED,
+    Approval,
+    Audio,
+    Quote,
+    Range,
+    Speed,
+    SpendingRule,
+    quote,
+    total,
+)
+
+HOUR = 3600.0
+PRICE = 0.5
+
+
+def day(name: str, hours: float, speed: float) -> Speed:
+    """`hours` of audio decoded at `speed` × real time."""
+    return Speed(name, "base", "cuda", "float16", hours * HOUR, hours * HOUR / speed, hours * HOUR / speed, 9)
+
+
+def asked(audio: Audio, *speeds: Speed, device: str = "cuda", price: float = PRICE) -> Quote:
+    return quote(audio, "base", device, speeds, price, 12.0)
+
+
+def test_without_a_measurement_the_settings_speed_is_assumed_with_a_wide_range() -> None:
+    found = asked(Audio(12 * HOUR, 10))
+    assert found.audio_seconds == Range(12 * HOUR, 12 * HOUR, 12 * HOUR)
+    assert found.device_seconds.low == pytest.approx(HOUR / 3)
+    assert found.device_seconds.likely == pytest.approx(HOUR)
+    assert found.device_seconds.high == pytest.approx(3 * HOUR * REPEATED)
+    assert found.usd.likely == pytest.approx(PRICE)
+    assert (found.episodes, found.unknown, found.price_hour_usd) == (10, 0, PRICE)
+    assert "assumed" in found.basis
+
+
+def test_measured_days_say_how_fast_it_is_and_how_far_it_varies() -> None:
+    found = asked(Audio(30 * HOUR, 10), day("2026-11-20", 2, 10), day("2026-11-21", 2, 30))
+    assert found.device_seconds.likely == pytest.approx(2 * HOUR), "15 ×: four hours of audio took 16 minutes"
+    assert found.device_seconds.low == pytest.approx(HOUR)
+    assert found.device_seconds.high == pytest.approx(3 * HOUR * REPEATED)
+    assert "15 × real time, measured over 4.00 h of audio since 2026-11-20" in found.basis
+
+
+def test_one_steady_speed_still_leaves_a_range() -> None:
+    found = asked(Audio(10 * HOUR, 1), day("2026-11-20", 1, 10), day("2026-11-21", 1, 10))
+    assert found.device_seconds.low == pytest.approx(HOUR / 1.25)
+    assert found.device_seconds.high == pytest.approx(HOUR * 1.25 * REPEATED)
+
+
+def test_a_minute_of_audio_is_little_to_go_by() -> None:
+    found = asked(Audio(10 * HOUR, 1), day("2026-11-20", 1 / 60, 10))
+    assert found.device_seconds.likely == pytest.approx(HOUR)
+    assert found.device_seconds.low == pytest.approx(HOUR / 2)
+    assert found.device_seconds.high == pytest.approx(2 * HOUR * REPEATED)
+
+
+def test_a_day_with_a_minute_of_audio_does_not_widen_the_range() -> None:
+    alone = asked(Audio(10 * HOUR, 1), day("2026-11-20", 100, 10))
+    beside = asked(Audio(10 * HOUR, 1), day("2026-11-20", 100, 10), day("2026-11-21", 1 / 60, 0.5))
+    assert beside.device_seconds.high == pytest.approx(alone.device_seconds.high, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "empty", [replace(day("d", 1, 1), audio_seconds=0.0), replace(day("d", 1, 1), device_seconds=0)]
+)
+def test_a_day_that_says_no_speed_counts_as_none(empty: Speed) -> None:
+    assert asked(Audio(HOUR, 1), empty) == asked(Audio(HOUR, 1))
+
+
+def test_unknown_lengths_are_the_mean_and_widen_the_range() -> None:
+    assert Audio(2 * HOUR, 4, 2).estimate() == Range(2 * HOUR + HOUR / 3, 3 * HOUR, 5 * HOUR)
+    assert Audio(0.0, 0, 2).estimate().likely == 2 * MEAN_SECONDS, "nothing is known of any"
+    found = asked(Audio(2 * HOUR, 4, 2))
+    assert (found.episodes, found.unknown) == (6, 2)
+    known = asked(Audio(3 * HOUR, 6))
+    assert found.usd.likely == pytest.approx(known.usd.likely)
+    assert found.usd.low < known.usd.low < known.usd.high < found.usd.high
+
+
+def test_a_cpu_costs_nothing() -> None:
+    found = asked(Audio(HOUR, 1), device="cpu")
+    assert (found.usd, found.price_hour_usd) == (Range(0, 0, 0), 0.0)
+    assert found.device_seconds.likely > 0
+
+
+@pytest.mark.parametrize(("price", "speed"), [(-0.1, 12.0), (0.5, 0.0)])
+def test_prices_and_speeds_that_make_no_sense(price: float, speed: float) -> None:
+    with pytest.raises(ValueError, match="nothing can be quoted"):
+        quote(Audio(HOUR, 1), "base", "cuda", [], price, speed)
+
+
+def test_a_total_adds_up_and_nothing_is_a_quote_of_nothing_at_the_same_price() -> None:
+    one, two = asked(Audio(HOUR, 1)), asked(Audio(2 * HOUR, 3, 1), day("2026-11-20", 1, 10))
+    both = total([one, two], "cuda", PRICE)
+    assert (both.episodes, both.unknown) == (5, 1)
+    assert both.usd == one.usd + two.usd
+    assert one.basis in both.basis
+    assert two.basis in both.basis
+    nothing = total([], "cuda", PRICE)
+    assert (nothing.episodes, nothing.usd, nothing.price_hour_usd) == (0, Range(0, 0, 0), PRICE)
+
+
+@given(
+    seconds=st.floats(1, 1e7),
+    known=st.integers(1, 1000),
+    unknown=st.integers(0, 1000),
+    days=st.lists(st.tuples(st.floats(0.001, 1000), st.floats(0.1, 500)), max_size=7),
+)
+def test_low_is_never_above_likely_nor_likely_above_high(
+    seconds: float, known: int, unknown: int, days: list[tuple[float, float]]
+) -> None:
+    found = asked(Audio(seconds, known, unknown), *(day(f"2026-11-{n:02}", *each) for n, each in enumerate(days, 1)))
+    for figure in (found.audio_seconds, found.device_seconds, found.usd):
+        for less, more in itertools.pairwise((figure.low, figure.likely, figure.high)):
+            assert 0 <= less <= more * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("per_run", "per_day", "high", "covered"),
+    [(1, 2, 1.0, True), (1, 2, 1.01, False), (3, 2, 2.5, False), (0, 0, 0.0, False), (0, 5, 0.01, False)],
+)
+def test_a_standing_rule_goes_by_the_high_figure(per_run: float, per_day: float, high: float, covered: bool) -> None:
+    found = replace(asked(Audio(HOUR, 1)), usd=Range(0, 0, high))
+    assert SpendingRule(per_run, per_day).covers(found) is covered
+
+
+def test_rows_keep_the_rule_or_else_the_person() -> None:
+    found = asked(Audio(HOUR, 1))
+    assert Approval("ada", "", "", found).stamp == "ada"
+    assert Approval("ada", FREE_RULE, "", found).stamp == FREE_RULE
+    assert "$1.5 a command and $20 a day" in SpendingRule(1.5, 20).name

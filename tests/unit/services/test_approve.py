@@ -1,0 +1,140 @@
+"""Approving what a transcription costs (T2): devices, quotes by what was measured, rules and people."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from podinsight.adapters.database import SqlStore, open_store
+from podinsight.adapters.database.speech_days import add_speech
+from podinsight.domain.episode import Episode
+from podinsight.domain.hosts import HostLimits
+from podinsight.domain.quote import FREE_RULE, Quote, SpendingRule
+from podinsight.errors import ConfigError, Permanent
+from podinsight.ports import Decoded
+from podinsight.services.approve import (
+    MEASURED_DAYS,
+    Prices,
+    approve,
+    audio_of,
+    device_of_work,
+    quote_episodes,
+    rule_for,
+)
+from podinsight.services.gates import utc_day
+from tests.support.clock import ManualClock
+
+DAY = 86400.0
+PRICES = Prices(0.5, 10.0, SpendingRule(2.0, 3.0))
+HERE = "laptop"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def store(clock: ManualClock) -> Iterator[SqlStore]:
+    opened = open_store("sqlite://", clock, HostLimits({}, 10), 30.0)
+    yield opened
+    opened.close()
+
+
+def episode(name: str, **values: float) -> Episode:
+    made = Episode(name, 1, "f", "show", name, name, name, f"https://h.test/{name}.mp3", "h.test")
+    return replace(made, **values)  # type: ignore[arg-type]
+
+
+def cpu() -> tuple[str, str]:
+    return "cpu", "int8"
+
+
+def cuda() -> tuple[str, str]:
+    return "cuda", "float16"
+
+
+def broken() -> tuple[str, str]:
+    raise ConfigError("no CUDA here")
+
+
+def without_the_extra() -> tuple[str, str]:
+    raise Permanent("faster-whisper is not installed")
+
+
+@pytest.mark.parametrize(
+    ("here", "device"), [(cpu, "cpu"), (cuda, "cuda"), (broken, "gpu"), (without_the_extra, "gpu"), (None, "gpu")]
+)
+def test_without_a_worker_it_is_what_this_machine_would_choose(store: SqlStore, here: object, device: str) -> None:
+    assert device_of_work(store.workers, HERE, here) == device  # type: ignore[arg-type]
+
+
+def test_live_workers_say_what_it_is_and_the_dearest_counts(store: SqlStore, clock: ManualClock) -> None:
+    store.workers.register("g1", "far", "gpu", 1, 1, "cpu")
+    assert device_of_work(store.workers, HERE, cuda) == "cpu"
+    store.workers.register("g2", "far", "gpu", 2, 1, "cuda")
+    assert device_of_work(store.workers, HERE, cpu) == "cuda"
+    store.workers.mark("g2", "dead")
+    assert device_of_work(store.workers, HERE, cuda) == "cpu"
+    clock.advance(31)
+    assert device_of_work(store.workers, HERE, cuda) == "cuda", "nobody lives any more"
+
+
+def test_a_worker_that_has_not_said_is_free_on_this_machine_alone(store: SqlStore) -> None:
+    store.workers.register("g1", HERE, "gpu", 1, 1)
+    assert device_of_work(store.workers, HERE, cpu) == "cpu"
+    store.workers.register("g2", "far", "gpu", 1, 1)
+    assert device_of_work(store.workers, HERE, cpu) == "gpu"
+
+
+def test_lengths_are_measured_else_declared_else_unknown() -> None:
+    found = audio_of([episode("a", audio_seconds=60.0, duration=99.0), episode("b", duration=30.0), episode("c")])
+    assert (found.seconds, found.known, found.unknown) == (90.0, 2, 1)
+
+
+@pytest.mark.parametrize(("device", "measured"), [("cuda", "cuda"), ("gpu", "cuda"), ("cpu", "cpu")])
+def test_quotes_go_by_the_last_days_of_this_model_and_device(
+    store: SqlStore, clock: ManualClock, device: str, measured: str
+) -> None:
+    def decode(days_ago: float, model: str, where: str, speed: float) -> None:
+        with store.db.write() as conn:
+            took = Decoded(36_000.0, 1.0, 36_000.0 / speed, model, where, "int8")
+            add_speech(store.db, conn, utc_day(clock.now() - days_ago * DAY), took)
+
+    decode(MEASURED_DAYS, "base", measured, 1.0)
+    decode(MEASURED_DAYS - 1, "base", measured, 20.0)
+    decode(0, "tiny", measured, 40.0)
+    decode(0, "base", "cpu" if measured == "cuda" else "cuda", 2.0)
+    episodes = {"base": [episode("a", audio_seconds=400.0)], "tiny": [episode("b", audio_seconds=400.0)], "large": []}
+    found = quote_episodes(store, episodes, device, PRICES, clock.now())
+    assert found.device_seconds.likely == pytest.approx(400 / 20 + 400 / 40)
+    assert found.usd.likely == pytest.approx(0.0 if device == "cpu" else 30 / 3600 * 0.5)
+    assert (found.episodes, found.device) == (2, device)
+
+
+def quoted(store: SqlStore, clock: ManualClock, usd_high: float, device: str = "cuda") -> Quote:
+    found = quote_episodes(store, {"base": [episode("a", audio_seconds=3600.0)]}, device, PRICES, clock.now())
+    return replace(found, usd=replace(found.usd, high=usd_high)) if device != "cpu" else found
+
+
+def test_rules_look_at_what_they_approved_today(store: SqlStore, clock: ManualClock) -> None:
+    asked = quoted(store, clock, 1.6)
+    rule = rule_for(store, asked, PRICES, clock.now())
+    assert rule == PRICES.rule.name
+    assert approve(store, asked, rule, "ada", "", PRICES) == rule
+    assert rule_for(store, asked, PRICES, clock.now()) == ""
+    assert approve(store, asked, rule, "ada", "", PRICES) == "", "another command was quicker"
+    assert approve(store, asked, "", "ada", "", PRICES) == "ada"
+    clock.advance(DAY)
+    assert rule_for(store, asked, PRICES, clock.now()) == rule
+    assert rule_for(store, quoted(store, clock, 2.1), PRICES, clock.now()) == ""
+
+
+def test_what_costs_nothing_needs_nobody(store: SqlStore, clock: ManualClock) -> None:
+    none = Prices(0.5, 10.0, SpendingRule(0.0, 0.0))
+    asked = quoted(store, clock, 0.0, "cpu")
+    assert rule_for(store, asked, none, clock.now()) == FREE_RULE
+    assert approve(store, asked, FREE_RULE, "ada", "", none) == FREE_RULE
+    assert rule_for(store, quoted(store, clock, 0.0), none, clock.now()) == "", "a GPU that is quoted at nothing"
+    free = quote_episodes(store, {"base": [episode("a")]}, "cuda", replace(none, gpu_hour_usd=0.0), clock.now())
+    assert rule_for(store, free, none, clock.now()) == FREE_RULE
