@@ -13,7 +13,7 @@ PYTHON ?=
 CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 # Optional: more words for podrun, pytest, or `uv pip compile` (lock), e.g. ARGS=--upgrade
 ARGS ?=
-# Optional: a folder of audio files for bench-pipeline
+# Optional: a folder of audio files for benchmarks
 AUDIO ?=
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-input
@@ -120,6 +120,10 @@ bench-fetch: $(STAMP) ## Fetching against curl and a peer, slot use, limits unde
 .PHONY: bench-gate
 bench-gate: $(STAMP) ## Host gate: places taken and given back a second
 	@$(BIN)/python benchmarks/gate.py $(ARGS)
+
+.PHONY: bench-fanout
+bench-fanout: $(STAMP) ## One long episode on two workers; AUDIO=folder takes your own audio
+	@PYTHONPATH=. $(BIN)/python benchmarks/fanout.py $(if $(AUDIO),--audio "$(AUDIO)") $(ARGS)
 
 .PHONY: bench-pipeline
 bench-pipeline: $(STAMP) ## Whole pipeline; AUDIO=folder takes your own audio

@@ -8,18 +8,20 @@ import os
 import signal
 import threading
 import time
+from functools import partial
 from typing import Any
 
 from celery.worker import state as celery_state
 
 from podinsight.bootstrap import build_interruptions
-from podinsight.domain.interruption import Course
+from podinsight.domain.interruption import Course, Notice
 from podinsight.ports import StatusStore
 from podinsight.services.interruptions import wait_for_leave, watch
 from podinsight.topology import LIGHT
 from workers.app import settings, worker_id
 
 _finishing = threading.Event()
+_known: list[Notice] = []  # the advice under which this worker started
 
 
 def concerns(queue: str) -> bool:
@@ -28,12 +30,15 @@ def concerns(queue: str) -> bool:
 
 
 def hold_back(queue: str) -> None:
-    """Before a worker consumes anything: on a machine that has a notice it waits, unregistered and without messages.
+    """Before a worker consumes anything: on a machine that is to stop it waits, unregistered and without messages.
 
     It does not exit: the supervisor would start the next one, again and again, until the machine is gone.
     """
     if concerns(queue):
-        wait_for_leave(build_interruptions(settings), lambda: time.sleep(settings.spot_poll_seconds))
+        pause = partial(time.sleep, settings.spot_poll_seconds)
+        advice = wait_for_leave(build_interruptions(settings), pause)
+        if advice is not None:
+            _known.append(advice)
 
 
 def start_watching(consumer: Any, queue: str, ended: threading.Event, wake: threading.Event) -> None:
@@ -54,7 +59,7 @@ def start_watching(consumer: Any, queue: str, ended: threading.Event, wake: thre
         wake.set()
 
     def run() -> None:
-        watch(build_interruptions(settings), act, lambda: ended.wait(settings.spot_poll_seconds))
+        watch(build_interruptions(settings), act, lambda: ended.wait(settings.spot_poll_seconds), *_known)
 
     if concerns(queue):
         threading.Thread(target=run, name="interruptions", daemon=True).start()

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 import requests
 
+from podinsight.domain.identity import redact_url
 from podinsight.domain.interruption import Notice
+from podinsight.domain.redaction import unexpected
 
 ADDRESS: Final = "http://169.254.169.254"
 SESSION: Final = "/latest/api/token"
@@ -45,7 +47,7 @@ class SpotNotices:
             notice = self._look()
         except (requests.RequestException, ValueError) as error:
             if not self._silent:
-                _log.warning("no word of interruptions from %s: %s", self._url, str(error).partition("\n")[0])
+                _log.warning("no word of interruptions from %s: %s", redact_url(self._url), unexpected(error))
             self._silent = True
             return None
         self._silent = False

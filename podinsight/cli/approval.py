@@ -5,7 +5,7 @@ import shlex
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import click
@@ -14,8 +14,8 @@ from podinsight.cli.console import Output, complain, count, hours, plain
 from podinsight.cli.exits import DECLINED, CommandError
 from podinsight.cli.session import Session
 from podinsight.domain.episode import Episode
-from podinsight.domain.quote import FREE_RULE, Quote, Range, SpendingRule
-from podinsight.services.approve import Prices, approve, device_of_work, quote_episodes, rule_for
+from podinsight.domain.quote import Quote, Range, SpendingRule
+from podinsight.services.approve import Prices, approve, device_of_work, quote_episodes, quoted_seconds, rule_for
 from podinsight.services.gates import utc_day
 from podinsight.settings import Settings
 
@@ -41,7 +41,8 @@ def prices(settings: Settings) -> Prices:
 class Gate:
     """A quote, and what would let it through. rule: the standing rule that does; empty when a person is needed.
 
-    approved_today: dollars, by the high figures, before this.
+    approved_today: dollars, by the high figures, before this. models: of the episodes that are quoted, by id.
+    seconds: of audio for which the quote of each is good; empty where nothing is paid.
     """
 
     session: Session
@@ -51,6 +52,8 @@ class Gate:
     yes: bool
     by: str | None
     why: str
+    models: Mapping[str, str] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def free(self) -> bool:
@@ -84,7 +87,7 @@ class Gate:
             CommandError: somebody said no (DECLINED); nothing was changed.
         """
         if not self.asked.episodes:
-            return FREE_RULE if self.free else ""
+            return self.rule if self.free else ""
         rule = self.rule
         if not rule and not self.yes:
             if not self.session.at_terminal:
@@ -126,7 +129,11 @@ def open_gate(session: Session, episodes: Mapping[str, Sequence[Episode]], yes: 
     device = device_of_work(session.store.workers, socket.gethostname(), here)
     asked = quote_episodes(session.store, episodes, device, says, now)
     rule = rule_for(session.store, asked, says, now)
-    return Gate(session, asked, rule, session.store.speech.approved_usd(utc_day(now)), yes, by, why)
+    models = {each.id: model for model, chosen in episodes.items() for each in chosen}
+    priced = [chosen for chosen in episodes.values() if asked.price_hour_usd > 0]
+    seconds = {each: good for chosen in priced for each, good in quoted_seconds(chosen).items()}
+    approved_today = session.store.speech.approved_usd(utc_day(now))
+    return Gate(session, asked, rule, approved_today, yes, by, why, models, seconds)
 
 
 def quote_lines(asked: Quote, approved_today: float) -> list[str]:

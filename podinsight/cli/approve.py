@@ -45,7 +45,7 @@ def approve(
     gate.tell(out)
     ids = [each.id for each in episodes]
     stamp = "" if dry_run else gate.enter()
-    number = session.store.work.approve(stamp, ids) if stamp else 0
+    number = session.store.work.approve(stamp, ids, gate.models, gate.seconds) if stamp else 0
     document = {"approved": number, "by": stamp or None, "waiting": len(ids), "quote": gate.document()}
     out.data(document | {"dry_run": True} if dry_run else document)
     if dry_run:
@@ -62,12 +62,12 @@ def approve(
 
 def _waiting(session: Session, chosen: Sequence[str]) -> list[Episode]:
     """The episodes that wait for their approval; of those chosen. Raises CommandError for one that does not wait."""
-    waiting = session.store.work.waiting_for_approval()
     if not chosen:
-        return session.store.catalogue.episodes(waiting)
+        return session.store.catalogue.episodes(session.store.work.waiting_for_approval())
     found = {each.id: each for each in (named(session.store, text) for text in chosen)}
+    waiting = set(session.store.work.waiting_for_approval(list(found)))
     for each in found.values():
-        if each.id not in set(waiting):
+        if each.id not in waiting:
             raise CommandError(f"{each.feed_slug}/{each.folder} does not wait for approval")
     return list(found.values())
 

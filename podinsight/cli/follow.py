@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from podinsight.cli.control import RESUME
 from podinsight.domain.episode import Episode
+from podinsight.domain.held import WAITS_FOR_APPROVAL
 from podinsight.domain.work import State
 from podinsight.errors import Unavailable
 from podinsight.ports import StatusStore
@@ -18,9 +19,14 @@ PATIENCE_SECONDS = 60.0
 _ENDED = (State.DONE, State.FAILED, State.REFUSED)
 
 
+def _has_ended(state: State, reason: str) -> bool:
+    """Nothing happens any more, or nothing before somebody approves the cost."""
+    return state in _ENDED or (state, reason) == (State.HELD, WAITS_FOR_APPROVAL)
+
+
 @dataclass(frozen=True)
 class Ending:
-    """An episode whose stage has ended. `episode` is as it is afterwards."""
+    """An episode whose stage has ended, or waits for an approval (`held`). `episode` is as it is afterwards."""
 
     stage: str
     episode: Episode
@@ -81,10 +87,10 @@ class Follower:
         counts: dict[str, Counter[State]] = {}
         for stage, ids in self._open.items():
             states = self.store.work.states(stage, ids)
-            ended = [episode_id for episode_id in ids if states.get(episode_id, (None,))[0] in _ENDED]
+            ended = [episode_id for episode_id in ids if episode_id in states and _has_ended(*states[episode_id])]
             self._ended[stage].update(states[episode_id][0] for episode_id in ended)
             counts[stage] = self._ended[stage] + Counter(
-                state for state, _reason in states.values() if state not in _ENDED
+                state for state, reason in states.values() if not _has_ended(state, reason)
             )
             self._open[stage] = [episode_id for episode_id in ids if episode_id not in set(ended)]
             endings += [Ending(stage, episode, *states[episode.id]) for episode in self.store.catalogue.episodes(ended)]

@@ -35,7 +35,12 @@ class Outcome:
 
     @property
     def failed(self) -> int:
-        return len(self.endings) - len(self.done) + len(self.before.failed)
+        return len(self.endings) - len(self.done) - len(self.waiting) + len(self.before.failed)
+
+    @property
+    def waiting(self) -> list[Ending]:
+        """What turned out to need an approval."""
+        return [ending for ending in self.endings if ending.state is State.HELD]
 
 
 def send(session: Session) -> None:

@@ -21,6 +21,7 @@ from podinsight.cli.wish import Wish, wish_options
 from podinsight.domain.episode import Episode
 from podinsight.domain.identity import bare_host
 from podinsight.domain.publisher import usable
+from podinsight.domain.quote import FREE_RULES
 from podinsight.domain.work import State
 from podinsight.ports import WorkView
 from podinsight.services.fetch import find_or_add
@@ -68,7 +69,7 @@ def fetch(session: Session, /, dry_run: bool, no_wait: bool, as_json: bool, **wo
         ids = [episode.id for episode in chosen.episodes]
         session.store.work.enqueue_fetch(ids, PRIORITIES[wish.priority], None)
         return _go_on(session, out, before, no_wait)
-    _enqueue(session, wish, chosen.episodes, stamp, _lost(before) if not gate.free else set())
+    _enqueue(session, wish, chosen.episodes, stamp, gate)
     before["transcribe"] = _without(before["transcribe"], _lost(before))
     return _go_on(session, out, before, no_wait, gate)
 
@@ -97,23 +98,18 @@ def transcribe(session: Session, /, dry_run: bool, no_wait: bool, as_json: bool,
         return None
     if not no_wait and before["transcribe"].to_do and gate.can_pass:
         session.need_workers("transcribe")
-    _enqueue(session, wish, episodes, _pass(out, gate, no_wait), set())
+    _enqueue(session, wish, episodes, _pass(out, gate, no_wait), gate)
     return _go_on(session, out, before, no_wait, gate)
 
 
 def _gate(session: Session, wish: Wish, before: Mapping[str, Standing]) -> Gate:
     """What still has to be approved of these: new transcriptions, and those that wait for it; not what the publisher's
-    own transcript answers, nor what cannot be fetched."""
-    found, lost = before["transcribe"], _lost(before)
-    waiting = set(session.store.work.waiting_for_approval()) if found.open else set()
-    wanted = [*found.new, *(each for each in found.open if each.id in waiting)]
-    settings = session.settings
+    own transcript answers, nor what cannot be fetched. What waits has params of its own, by which it waits."""
+    found, lost, settings = before["transcribe"], _lost(before), session.settings
+    waiting = _waiting(session, found.open)
     use = settings.publisher_transcripts == "use"
-    to_pay = [
-        each
-        for each in wanted
-        if each.id not in lost and not (use and usable(each, wish.params(settings, each.feed_slug)))
-    ]
+    new = [each for each in found.new if not (use and usable(each, wish.params(settings, each.feed_slug)))]
+    to_pay = [each for each in [*new, *(each for each in found.open if each.id in waiting)] if each.id not in lost]
     models = session.store.speech.models([each.id for each in to_pay if each.id in waiting])
     by_model: dict[str, list[Episode]] = {}
     for each in to_pay:
@@ -128,20 +124,21 @@ def _pass(out: Output, gate: Gate, no_wait: bool) -> str:
     return gate.enter()
 
 
-def _enqueue(session: Session, wish: Wish, episodes: Sequence[Episode], stamp: str, unpaid: set[str]) -> None:
-    """unpaid: ids whose transcription was not quoted, so that `stamp` does not stand for them."""
+def _enqueue(session: Session, wish: Wish, episodes: Sequence[Episode], stamp: str, gate: Gate) -> None:
+    """`stamp` stands for what was quoted alone. A rule that is about what costs nothing stands for the others too,
+    should they have to be decoded after all."""
     work, priority = session.store.work, PRIORITIES[wish.priority]
     for chosen, approved in (
-        ([each for each in episodes if each.id not in unpaid], stamp),
-        ([each for each in episodes if each.id in unpaid], ""),
+        ([each for each in episodes if each.id in gate.models], stamp),
+        ([each for each in episodes if each.id not in gate.models], stamp if stamp in FREE_RULES else ""),
     ):
         for params, ids in wish.by_params(session.settings, chosen):
             if wish.fetches:
-                work.enqueue_fetch(ids, priority, params, approved)
+                work.enqueue_fetch(ids, priority, params, approved, gate.seconds)
             else:
-                work.enqueue_transcribe(ids, priority, params, approved)
-            if approved:
-                work.approve(approved, ids)
+                work.enqueue_transcribe(ids, priority, params, approved, gate.seconds)
+    if stamp and gate.models:
+        work.approve(stamp, list(gate.models), gate.models, gate.seconds)
 
 
 def _lost(before: Mapping[str, Standing]) -> set[str]:
@@ -192,6 +189,7 @@ def _go_on(
     """Follows what may run now, or says what was queued. What waits for its approval is told, and not followed."""
     began, held = time.monotonic(), _held(session, before)
     meter, code = Meter(session.store), None
+    turned: list[str] = []
     if no_wait:
         send(session)
         _tell_queued(out, before, gate, len(held))
@@ -199,16 +197,23 @@ def _go_on(
         if held:
             before["transcribe"] = _without(before["transcribe"], held)
         if any(each.to_do for each in before.values()) or not held:
-            code = summarise(session, out, pursue(session, out, before), began, meter)
-        held &= set(session.store.work.waiting_for_approval())  # what was fetched in vain has failed meanwhile
+            outcomes = pursue(session, out, before)
+            turned = [each.episode.id for outcome in outcomes.values() for each in outcome.waiting]
+            code = summarise(session, out, outcomes, began, meter)
+        # What was fetched in vain has failed meanwhile; what was to be the publisher's words may have to be decoded.
+        held = set(session.store.work.waiting_for_approval([*held, *turned]))
     if held:
         tell_waiting(len(held), sorted(held))
     return code or (WAITS if held else None)
 
 
 def _held(session: Session, before: Mapping[str, Standing]) -> set[str]:
-    asked = {each.id for each in before["transcribe"].to_do} if "transcribe" in before else set()
-    return asked & set(session.store.work.waiting_for_approval()) if asked else set()
+    return _waiting(session, before["transcribe"].to_do) if "transcribe" in before else set()
+
+
+def _waiting(session: Session, episodes: Sequence[Episode]) -> set[str]:
+    """The ids of those that wait for their approval."""
+    return set(session.store.work.waiting_for_approval([each.id for each in episodes]))
 
 
 def _tell_queued(out: Output, before: Mapping[str, Standing], gate: Gate | None, held: int) -> None:

@@ -30,7 +30,7 @@ def status(session: Session, limit: int, as_json: bool) -> None:
     slots = {pool: store.workers.live_slots(pool) for pool in QUEUES}
     views = {state: store.work.views(state, limit) for state in _SHOWN}
     demand = {stage: store.work.demand(stage) for stage in STAGES}
-    unapproved = len(store.work.waiting_for_approval())
+    unapproved = store.work.count_waiting_for_approval()
     out.data(
         {
             "control": asdict(control),

@@ -53,6 +53,7 @@ def kpis(
     `real_time_factor` is wall time over audio (smaller is faster), `speed` is audio over device time (larger is
     faster). `coverage`, `redecoded_share` and `doubtful_share` are shares of the speech that was decoded. Each is None
     when it cannot be said. Several devices or compute types are joined by a comma; `models` counts parts by model.
+    Of devices and models silent parts have none, unless all are silent.
     `cost_usd` is for the device time that was spent, `gpu_estimate_usd` for the same audio on a rented GPU; what comes
     from the publisher took no device and is estimated at $0.
     """
@@ -61,6 +62,7 @@ def kpis(
     audio = transcript.duration
     to_decode = 0.0 if transcript.source == PUBLISHER else audio
     # Parts without a model are of a release that did not measure coverage.
+    heard = [part for part in parts if not part.silent] or parts
     decoded = [part for part in parts if part.source == WHISPER and part.model]
     speech = sum(part.speech_seconds for part in decoded)
     return {
@@ -80,9 +82,9 @@ def kpis(
         "parts": len(parts),
         "language": transcript.language,
         "model": transcript.model,
-        "models": dict(sorted(Counter(_model(part, transcript) for part in parts).items())),
-        "device": ",".join(sorted({part.device for part in parts})),
-        "compute_type": ",".join(sorted({part.compute_type for part in parts})),
+        "models": dict(sorted(Counter(_model(part, transcript) for part in heard).items())),
+        "device": ",".join(sorted({part.device for part in heard})),
+        "compute_type": ",".join(sorted({part.compute_type for part in heard})),
         "cost_usd": round(cost_usd(parts, gpu_hour_usd), 6),
         "gpu_estimate_usd": round(gpu_estimate_usd(to_decode, gpu_hour_usd, gpu_speed), 6),
     }

@@ -7,7 +7,9 @@ from typing import Final
 
 CPU: Final = "cpu"
 UNKNOWN_DEVICE: Final = "gpu"  # somewhere else, and nobody has said yet what: it is priced
-FREE_RULE: Final = "rule: the device costs nothing"
+FREE_RULE: Final = "rule: the device costs nothing"  # of a CPU alone: no other device may decode under it
+UNPRICED_RULE: Final = "rule: a GPU hour is priced at nothing"
+FREE_RULES: Final = frozenset({FREE_RULE, UNPRICED_RULE})
 
 MEAN_SECONDS: Final = 3600.0  # of an episode when no length at all is known
 UNKNOWN_SPREAD: Final = 3.0  # an episode of unknown length: the mean, a third of it, three times as much
@@ -66,6 +68,10 @@ class Audio:
     def mean(self) -> float:
         """What an episode of unknown length is reckoned with."""
         return self.seconds / self.known if self.known and self.seconds > 0 else MEAN_SECONDS
+
+    def most(self, seconds: float) -> float:
+        """The most that the quote reckons with for an episode of this declared length; 0: not known."""
+        return seconds if seconds > 0 else self.mean * UNKNOWN_SPREAD
 
     def estimate(self) -> Range:
         """Seconds of all: each unknown length is the mean of the known ones, widened by UNKNOWN_SPREAD."""
@@ -128,6 +134,13 @@ def quote(
 def hour_usd(device: str, gpu_hour_usd: float) -> float:
     """Dollars of an hour of a device: a CPU is there anyway."""
     return 0.0 if device == CPU else gpu_hour_usd
+
+
+def free_rule(device: str, price_hour_usd: float) -> str:
+    """The rule that approves what costs nothing; empty when it costs something."""
+    if price_hour_usd > 0:
+        return ""
+    return FREE_RULE if device == CPU else UNPRICED_RULE
 
 
 def _speed(days: Sequence[Speed], assumed: float) -> tuple[Range, str]:

@@ -64,6 +64,11 @@ class Part:
     redecoded_seconds: float = 0.0
     doubtful_seconds: float = 0.0
 
+    @property
+    def silent(self) -> bool:
+        """Nobody speaks in it, by the episode's plan: no device has heard it, and no model is to be named for it."""
+        return self.source == WHISPER and self.device == "none"
+
 
 @dataclass(frozen=True)
 class Transcript:

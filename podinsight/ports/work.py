@@ -80,40 +80,64 @@ class Leftover:
 class WorkRows(Protocol):
     """Work rows, chunks and lanes: the truth about every unit.
 
-    Every method is one transaction, but for these: enqueueing and approving go in batches, dispatch, reconcile and
-    expire_worker in two. Each step is whole by itself, and saying it again does the rest.
+    Every method is one transaction, but for these: enqueueing and approving go in batches, dispatch, reconcile,
+    expire_worker and a claim that is refused for its device in two. Each step is whole by itself, and saying it again
+    does the rest.
 
     Transitions keep the lanes' counters; a write that carries a lease whose token is no longer the row's raises
     `LeaseLost` and changes nothing.
     """
 
     def enqueue_fetch(
-        self, episode_ids: Sequence[str], priority: int, transcribe: Mapping[str, object] | None, approved: str = ""
+        self,
+        episode_ids: Sequence[str],
+        priority: int,
+        transcribe: Mapping[str, object] | None,
+        approved: str = "",
+        quoted_seconds: Mapping[str, float] | None = None,
     ) -> int:
         """Makes `waiting` fetch rows for episodes that have none; with `transcribe` (its params) also transcribe
         rows, as `enqueue_transcribe` does. Returns how many fetch rows are new. What is there stays as it is, so a
-        call that was cut off is simply made again."""
+        call that was cut off is simply made again. Where the fetch has failed before, the transcribe row fails with
+        it, and both start over together."""
         ...
 
     def enqueue_transcribe(
-        self, episode_ids: Sequence[str], priority: int, params: Mapping[str, object], approved: str = ""
+        self,
+        episode_ids: Sequence[str],
+        priority: int,
+        params: Mapping[str, object],
+        approved: str = "",
+        quoted_seconds: Mapping[str, float] | None = None,
     ) -> int:
         """Makes transcribe rows for episodes that have none; returns how many are new.
 
         A row is `held` until its audio is there, then until somebody has approved its cost (`approved`: who or which
-        rule; kept in the params), then until its plan is made; with that it gets its chunks and is `waiting`. What the
+        rule; kept in the params, with the seconds of audio quoted, so that an episode which turns out far longer
+        is asked about again), then until its plan is made; with that it gets its chunks and is `waiting`. What the
         publisher's transcript answers costs nothing and needs neither approval nor plan: it gets one chunk.
         """
         ...
 
-    def approve(self, by: str, episode_ids: Sequence[str] | None = None) -> int:
+    def approve(
+        self,
+        by: str,
+        episode_ids: Sequence[str] | None = None,
+        models: Mapping[str, str] | None = None,
+        quoted_seconds: Mapping[str, float] | None = None,
+    ) -> int:
         """Approves the transcription of these episodes, or of all that wait for it; returns how many were held for
-        that alone."""
+        that alone. models: by episode, what the approval was given for; a row that asks for another model goes on
+        waiting. quoted_seconds: as in `enqueue_transcribe`."""
         ...
 
-    def waiting_for_approval(self) -> list[str]:
-        """Ids of the episodes whose transcription is held for its approval, or would be once the audio is there, in
-        the order of discovery."""
+    def waiting_for_approval(self, episode_ids: Sequence[str] | None = None) -> list[str]:
+        """Ids of the episodes (of these, or of all) whose transcription is held for its approval, or would be once the
+        audio is there; all of them in the order of discovery."""
+        ...
+
+    def count_waiting_for_approval(self) -> int:
+        """How many `waiting_for_approval` would give; reads an index of them alone."""
         ...
 
     def dispatch(self, lane: str, slots: int) -> list[Ticket]:
@@ -131,8 +155,12 @@ class WorkRows(Protocol):
         ...
 
     def claim(self, stage: str, episode_id: str, worker: str, lease_seconds: float) -> Lease | None:
-        """Compare-and-set: the first `dispatched` or `waiting` unit of this episode and stage becomes `running` under
-        a new token. None when nothing is claimable, control forbids it, or the worker is draining or unknown."""
+        """Compare-and-set: the first `dispatched` unit of this episode and stage, else the first `waiting` one, becomes
+        `running` under a new token. None when nothing is claimable, control forbids it, or the worker is draining or
+        unknown.
+
+        A worker whose device is no CPU gets no chunk that was approved because a CPU costs nothing. While no CPU
+        worker is up or at it, that transcription waits for its approval again, without its chunks."""
         ...
 
     def renew(self, lease: Lease, lease_seconds: float) -> None: ...
@@ -142,7 +170,8 @@ class WorkRows(Protocol):
 
     def delay(self, lease: Lease, reason: str, seconds: float, attempted: bool = True) -> None: ...
     def end(self, lease: Lease, state: State, reason: str) -> None:
-        """`failed` or `refused`. A failed fetch fails the transcribe row that was held for it."""
+        """`failed` or `refused`. A failed fetch fails the transcribe row that was held for it. Of an episode with a
+        failed chunk those that nobody has begun are `held`, until it starts over."""
         ...
 
     def commit_fetch(self, lease: Lease, audio: FetchedAudio, wall_seconds: float) -> None:
@@ -160,12 +189,19 @@ class WorkRows(Protocol):
         ...
 
     def decode_instead(self, lease: Lease) -> None:
-        """The chunk was for the publisher's transcript, which cannot be used: it goes, and the transcription asks for
-        decoding (`publisher` False in its params), so it waits for approval or plan."""
+        """The chunk was for the publisher's transcript, which cannot be used, or nobody has approved its decoding: it
+        goes, and the transcription asks for decoding (`publisher` False in its params), so it waits for approval or
+        plan."""
         ...
 
     def parts(self, episode_id: str) -> list[str]:
         """The committed part keys of an episode, by chunk."""
+        ...
+
+    def lose_parts(self, lease: Lease, part_keys: Sequence[str], reason: str) -> None:
+        """These parts are gone or unreadable, says the join under its lease: their chunks are `waiting` again and the
+        join goes, to be made after the last of them. A loss of the transcription; past the stage's losses the chunks
+        are `failed`."""
         ...
 
     def commit_transcript(self, lease: Lease, files: TranscriptFiles) -> None:
@@ -187,7 +223,8 @@ class WorkRows(Protocol):
 
     def redo(self, projection: Projection, reason: str) -> bool:
         """What was committed is gone before it had its fixed name: the unit is `waiting` again, a transcription with
-        all its chunks; a loss, and past the stage's losses `failed`. Returns False when it is projected already."""
+        all its chunks; a loss, and past the stage's losses `failed`. A plan that a chunk was decoded by has served and
+        stays as it is. Returns False when it is projected already."""
         ...
 
     def reconcile(self, dispatch_seconds: float) -> Reconciled:
@@ -208,7 +245,8 @@ class WorkRows(Protocol):
         ...
 
     def retry_failed(self, stage: str | None, host: str | None) -> int:
-        """Failed rows start over with fresh attempts; returns how many."""
+        """Failed rows start over with fresh attempts, and nothing that was made by others is made again: a join that
+        failed is joined once more. Returns how many."""
         ...
 
     def demand(self, stage: str) -> Demand:

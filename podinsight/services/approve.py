@@ -11,12 +11,13 @@ from typing import Final
 from podinsight.domain.episode import Episode
 from podinsight.domain.quote import (
     CPU,
-    FREE_RULE,
+    FREE_RULES,
     UNKNOWN_DEVICE,
     Approval,
     Audio,
     Quote,
     SpendingRule,
+    free_rule,
     hour_usd,
     quote,
     total,
@@ -83,16 +84,27 @@ def quote_episodes(
     return total(quotes, device, hour_usd(device, prices.gpu_hour_usd))
 
 
+def quoted_seconds(episodes: Sequence[Episode]) -> dict[str, float]:
+    """For how many seconds of audio the quote of these is good, by id."""
+    audio = audio_of(episodes)
+    return {each.id: audio.most(_length(each)) for each in episodes}
+
+
+def _length(episode: Episode) -> float:
+    """Seconds as measured, else as the feed declares; 0 when neither is known."""
+    return episode.audio_seconds or episode.duration or 0.0
+
+
 def audio_of(episodes: Sequence[Episode]) -> Audio:
     """Their audio, as measured, else as the feed declares."""
-    lengths = [seconds for each in episodes if (seconds := each.audio_seconds or each.duration or 0.0) > 0]
+    lengths = [seconds for each in episodes if (seconds := _length(each)) > 0]
     return Audio(sum(lengths), len(lengths), len(episodes) - len(lengths))
 
 
 def rule_for(store: StatusStore, asked: Quote, prices: Prices, now: float) -> str:
     """The standing rule that would approve this now; empty when a person is needed."""
-    if asked.price_hour_usd == 0:
-        return FREE_RULE
+    if free := free_rule(asked.device, asked.price_hour_usd):
+        return free
     rule = prices.rule
     if (
         rule.covers(asked)
@@ -106,5 +118,5 @@ def approve(store: StatusStore, asked: Quote, rule: str, by: str, why: str, pric
     """Records that `asked` may be spent; returns what the work rows keep, or empty when the day's limit was reached by
     another command in the meantime. rule: as `rule_for` gave it; empty for a person, `by`."""
     approval = Approval(by, rule, why, asked)
-    limited = rule not in ("", FREE_RULE)
+    limited = bool(rule) and rule not in FREE_RULES
     return approval.stamp if store.speech.approve(approval, prices.rule.usd_per_day if limited else None) else ""

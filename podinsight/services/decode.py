@@ -17,20 +17,28 @@ _Found = TypeVar("_Found")
 OpenAudio = Callable[[], AbstractContextManager[BinaryIO]]
 Beat = Callable[[float], None]
 
-# By transcriber, that is by process and device: model asked for → what was found to fit instead of it.
-_fitting: Final[WeakKeyDictionary[Transcriber, dict[str, Rung]]] = WeakKeyDictionary()
+# By transcriber, that is by process and device: model asked for → what was found to fit instead of it, and for which
+# episode.
+_fitting: Final[WeakKeyDictionary[Transcriber, dict[str, tuple[Rung, str]]]] = WeakKeyDictionary()
 
 
 def decode(
-    transcriber: Transcriber, open_audio: OpenAudio, request: SpeechRequest, beat: Beat, smaller: Sequence[str]
+    transcriber: Transcriber,
+    open_audio: OpenAudio,
+    request: SpeechRequest,
+    beat: Beat,
+    smaller: Sequence[str],
+    episode: str = "",
 ) -> Part:
     """Transcribes one chunk; where memory does not do, with half the batch down to 1, then with smaller models.
 
-    What was found to fit is where the next chunk of this process begins. The part says which model it was.
+    What was found to fit is where the next chunk of this process begins; of another episode it begins with the model
+    that was asked for, because memory may have been short for a moment only. The part says which model it was.
 
     Args:
         open_audio: opens the chunk's audio; once for every try.
         smaller: models that may be used instead, in falling size (domain.ladder.smaller_models); empty: none may.
+        episode: whose chunk it is.
 
     Raises:
         Permanent: nothing fits; the text says what was tried and what to do. Or as ports.Transcriber says.
@@ -40,11 +48,11 @@ def decode(
         with open_audio() as audio:
             return transcriber.transcribe(audio, replace(request, model=rung.model, batch=rung.batch), beat)
 
-    return _descend(transcriber, Rung(request.model, request.batch), smaller, beat, run)
+    return _descend(transcriber, Rung(request.model, request.batch), smaller, episode, beat, run)
 
 
 def detect(
-    transcriber: Transcriber, open_audio: OpenAudio, model: str, beat: Beat, smaller: Sequence[str]
+    transcriber: Transcriber, open_audio: OpenAudio, model: str, beat: Beat, smaller: Sequence[str], episode: str = ""
 ) -> tuple[str, float]:
     """The language, as ports.Transcriber.detect gives it, found with a smaller model where memory does not do.
 
@@ -55,13 +63,18 @@ def detect(
         with open_audio() as audio:
             return transcriber.detect(audio, rung.model, beat)
 
-    return _descend(transcriber, Rung(model, 1), smaller, beat, run)
+    return _descend(transcriber, Rung(model, 1), smaller, episode, beat, run)
 
 
 def _descend(
-    transcriber: Transcriber, asked: Rung, smaller: Sequence[str], beat: Beat, run: Callable[[Rung], _Found]
+    transcriber: Transcriber,
+    asked: Rung,
+    smaller: Sequence[str],
+    episode: str,
+    beat: Beat,
+    run: Callable[[Rung], _Found],
 ) -> _Found:
-    rung = _first(transcriber, asked, smaller)
+    rung = _first(transcriber, asked, smaller, episode)
     tried: list[Rung] = []
     while True:
         rung = rung if rung.batch else Rung(rung.model, transcriber.batch(rung.model))
@@ -76,16 +89,19 @@ def _descend(
             rung = lower
         else:
             if tried:
-                _fitting.setdefault(transcriber, {})[asked.model] = rung
+                _fitting.setdefault(transcriber, {})[asked.model] = rung, episode
             return found
         beat(0.0)
 
 
-def _first(transcriber: Transcriber, asked: Rung, smaller: Sequence[str]) -> Rung:
-    """Where to begin: what fitted before, but no larger batch than asked for."""
-    fits = _fitting.get(transcriber, {}).get(asked.model)
-    if fits is None or fits.model not in (asked.model, *smaller):
+def _first(transcriber: Transcriber, asked: Rung, smaller: Sequence[str], episode: str) -> Rung:
+    """Where to begin: what fitted before, but no larger batch than asked for, and a smaller model for the rest of its
+    episode alone. The one asked for had been tried down to batches of 1, and is tried so again."""
+    fits, heard = _fitting.get(transcriber, {}).get(asked.model, (asked, episode))
+    if fits.model not in (asked.model, *smaller):
         return asked
+    if fits.model != asked.model and heard != episode:
+        return Rung(asked.model, 1)
     return Rung(fits.model, min(fits.batch, asked.batch or fits.batch))
 
 

@@ -14,7 +14,9 @@ from podinsight.domain.transcript import Part
 from podinsight.domain.work import Span
 from podinsight.errors import Permanent
 from podinsight.ports import ObjectStore, SpeechRequest, Transcriber
+from podinsight.ports.work import NO_DEVICE
 from podinsight.services.decode import Beat, OpenAudio, decode, detect
+from podinsight.services.stored import stored
 
 LANGUAGE_SCHEMA: Final = "podinsight/language/1"
 _log = logging.getLogger(__name__)
@@ -48,6 +50,8 @@ def hear_chunk(
     """
     folder = str(params["plan"]) if params.get("plan") else None
     plan = _plan(objects, episode, folder)
+    if plan is not None and not plan.speech_in(span):
+        return _silence(plan, span, _text(params, "language"))
     chunk = _audio(objects, episode, folder, span)
     beat(0.0)
     language, probability = _language(transcriber, objects, episode, params, plan, beat, smaller)
@@ -64,10 +68,28 @@ def hear_chunk(
         words=params.get("words") is True,
         batch=int(str(params.get("batch") or 0)),
     )
-    part = decode(transcriber, chunk.open, request, beat, smaller)
+    part = decode(transcriber, chunk.open, request, beat, smaller, episode.id)
     if probability is not None and part.language == language:
         part = replace(part, language_probability=probability)
     return part
+
+
+def _silence(plan: SpeechPlan, span: Span, language: str | None) -> Part:
+    """The part of a chunk in which nobody speaks: it costs no device, and its audio, hours perhaps, is not loaded."""
+    end = plan.seconds if span.end is None else span.end
+    return Part(
+        n=span.n,
+        start=span.start,
+        end=end,
+        language=language or "und",
+        language_probability=1.0 if language else 0.0,
+        segments=(),
+        speech_seconds=0.0,
+        wall_seconds=0.0,
+        device_seconds=0.0,
+        device=NO_DEVICE,
+        compute_type=NO_DEVICE,
+    )
 
 
 def _text(params: Mapping[str, object], name: str) -> str | None:
@@ -80,7 +102,7 @@ def _plan(objects: ObjectStore, episode: Episode, folder: str | None) -> SpeechP
     if folder is None:
         return None
     for key in (f"{folder}/plan.json", episode.plan_name):
-        data = _get(objects, key)
+        data = stored(objects, key)
         if data is not None:
             try:
                 return plan_from_json(data)
@@ -92,7 +114,7 @@ def _plan(objects: ObjectStore, episode: Episode, folder: str | None) -> SpeechP
 
 def _audio(objects: ObjectStore, episode: Episode, folder: str | None, span: Span) -> _Chunk:
     """A chunk's own audio is a few megabytes and is loaded whole, so that the device never waits for the store."""
-    data = _get(objects, f"{folder}/{span.n}.flac") if folder is not None else None
+    data = stored(objects, f"{folder}/{span.n}.flac") if folder is not None else None
     if data is not None:
         return _Chunk(lambda: nullcontext(BytesIO(data)), span.start)
     return _Chunk(_whole(objects, episode), 0.0)
@@ -107,16 +129,6 @@ def _whole(objects: ObjectStore, episode: Episode) -> OpenAudio:
         return objects.reader(key)
 
     return opened
-
-
-def _get(objects: ObjectStore, key: str) -> bytes | None:
-    """An object; None when it is not there."""
-    try:
-        return objects.get(key)
-    except Permanent:
-        if objects.exists(key):
-            raise
-        return None
 
 
 def _language(
@@ -140,16 +152,17 @@ def _language(
     known = _known_language(objects, f"{folder}/language.json")
     if known is None:
         first = _audio(objects, episode, folder, plan.first_spoken())
-        language, probability = detect(transcriber, first.open, model, beat, smaller)
+        language, probability = detect(transcriber, first.open, model, beat, smaller, episode.id)
         known = language, round(probability, 3)
         document = {"schema": LANGUAGE_SCHEMA, "language": known[0], "probability": known[1]}
+        beat(0.0)  # who has lost the lease by now writes into a folder that may be swept already
         objects.put(f"{folder}/language.json", json.dumps(document).encode() + b"\n")
     language, probability = known
     return (language, probability) if language else (None, None)
 
 
 def _known_language(objects: ObjectStore, key: str) -> tuple[str, float] | None:
-    data = _get(objects, key)
+    data = stored(objects, key)
     if data is None:
         return None
     try:

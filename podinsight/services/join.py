@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from podinsight.domain import captions
@@ -14,6 +14,7 @@ from podinsight.domain.transcript import PUBLISHER, Part, Transcript, join, sour
 from podinsight.domain.work import Lease
 from podinsight.errors import Permanent
 from podinsight.ports import ObjectStore, StatusStore
+from podinsight.services.stored import stored
 
 _log = logging.getLogger(__name__)
 
@@ -45,11 +46,17 @@ def join_episode(
 
     scratch: gets the keys that are written, for the caller to delete when this raises.
 
+    Where parts are gone or unreadable their chunks start over instead, and only they.
+
     Raises:
         PodinsightError: why it did not succeed; nothing is committed then.
     """
-    parts = [part_from_json(objects.get(key)) for key in store.work.parts(episode.id)]
-    beat(0.0)
+    parts, lost = _read(objects, store.work.parts(episode.id), beat)
+    if lost:
+        reason = next(iter(lost.values()))
+        _log.warning("episode %s: %d of its chunks start over: %s", episode.id, len(lost), reason)
+        store.work.lose_parts(lease, list(lost), reason)
+        return
     model, profile = _decoded_by(parts, str(lease.params.get("model", "")))
     transcript = join(parts, model, profile)
     figures = kpis(transcript, parts, gpu_hour_usd=price.hour_usd, gpu_speed=price.speed)
@@ -78,6 +85,26 @@ def join_episode(
     store.work.commit_transcript(lease, replace(made, files=tuple(files)))
 
 
+def _read(
+    objects: ObjectStore, keys: Sequence[str], beat: Callable[[float], None]
+) -> tuple[list[Part], dict[str, str]]:
+    """The parts under these keys, which are in the order of the chunks; and what is wrong with those that are not."""
+    parts: list[Part] = []
+    lost: dict[str, str] = {}
+    for n, key in enumerate(keys):
+        try:
+            data = stored(objects, key)
+            part = part_from_json(data) if data is not None else None
+            if part is None or part.n != n:
+                lost[key] = f"{key} is gone" if part is None else f"{key} is of another chunk"
+            else:
+                parts.append(part)
+        except ValueError as error:
+            lost[key] = f"{key}: {error}"
+        beat(0.0)
+    return parts, lost
+
+
 def _reason_to_keep(objects: ObjectStore, episode: Episode, figures: Mapping[str, object]) -> str:
     """Why the transcript that is there must stay; empty when there is none, or none that is better."""
     if episode.transcript_key is None or not objects.exists(episode.transcript_key):
@@ -99,7 +126,8 @@ def _decoded_by(parts: list[Part], asked: str) -> tuple[str, tuple[tuple[str, st
     older podinsight does not say its model: it is the one that was asked for."""
     if source_of(parts) == PUBLISHER:
         return PUBLISHER, _PUBLISHER_PROFILE
-    models = dict.fromkeys(PUBLISHER if part.source == PUBLISHER else part.model or asked for part in parts)
+    heard = [part for part in parts if not part.silent] or parts
+    models = dict.fromkeys(PUBLISHER if part.source == PUBLISHER else part.model or asked for part in heard)
     facts: dict[str, dict[str, None]] = {}
     for part in parts:
         for name, value in part.profile:

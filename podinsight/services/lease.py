@@ -40,6 +40,8 @@ class Heart:
 
     def beat(self, _done: float = 0.0) -> None:
         self._last = time.monotonic()
+        if self._last - self._renewed > self._times.lease:  # frozen for so long that the thread had no turn either
+            self._lost = self._lost or "it was not renewed in time"
         if self._lost:
             raise LeaseLost(self._lost)
         if self._stopping():

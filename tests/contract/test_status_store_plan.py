@@ -93,8 +93,10 @@ def test_who_approves_while_the_audio_arrives_is_heard(rows: Rows, another: Call
     assert (stands(rows, first), stands(rows, second)) == (NO_PLAN, NO_PLAN)
 
 
-def test_the_approvals_are_found_by_their_index(store: SqlStore) -> None:
+@pytest.mark.parametrize("ask", ["_waiting", "_how_many"])
+def test_the_approvals_are_found_by_their_index(store: SqlStore, ask: str) -> None:
     """However many rows are held for something else."""
+    query = str(getattr(store.work, ask)().compile(store.db.engine))
     query = str(store.work._waiting().compile(store.db.engine))
     with store.db.read() as conn:
         if not store.db.is_sqlite:
@@ -195,23 +197,20 @@ def test_a_plan_past_its_losses_sets_the_episode_aside(rows: Rows) -> None:
     assert left == [f"stage/a/a-0/chunks/{lease.token}" for lease in leases]
 
 
-@pytest.mark.parametrize("done", range(4))
-def test_a_plan_that_is_gone_before_it_has_its_name_is_made_again(rows: Rows, done: int) -> None:
-    """Whatever had been made of its chunks."""
+@pytest.mark.parametrize("running", range(3))
+def test_a_plan_that_is_gone_before_it_has_its_name_is_made_again(rows: Rows, running: int) -> None:
     (episode_id,) = rows.fetches(1, transcribe=True)
     rows.fetch(episode_id)
     rows.worker("g1", "gpu")
     for turn in range(STAGES["plan"].max_losses + 1):
         assert rows.commit_plan(episode_id, 3).losses == turn
-        leases = [rows.claim(episode_id, "transcribe", "g1") for _ in range(min(done + 1, 3))]
-        for lease in leases[:done]:
-            rows.work.commit_chunk(lease, "part", TOOK, LEASE_SECONDS)
+        leases = [rows.claim(episode_id, "transcribe", "g1") for _ in range(running)]
         (projection,) = rows.store.work.unprojected(5, "plan")
         assert rows.work.redo(projection, "its plan is gone")
         assert not rows.work.redo(projection, "twice")
-        if done < 3:
+        for lease in leases:
             with pytest.raises(LeaseLost):
-                rows.work.renew(leases[-1], 90)
+                rows.work.renew(lease, 90)
         assert rows.store.work.parts(episode_id) == []
     assert "its plan is gone" in stands(rows, episode_id)[1]
     assert rows.state(episode_id, "transcribe") is State.FAILED
@@ -219,6 +218,26 @@ def test_a_plan_that_is_gone_before_it_has_its_name_is_made_again(rows: Rows, do
     rows.plan(episode_id, 2)
     rows.transcribe(episode_id)
     assert rows.state(episode_id, "transcribe") is State.DONE
+
+
+@pytest.mark.parametrize("done", [1, 2, 3])
+def test_a_plan_that_is_gone_takes_no_decoded_chunk_along(rows: Rows, done: int) -> None:
+    """What was paid for stays; the others are decoded as they were cut."""
+    (episode_id,) = rows.fetches(1, transcribe=True)
+    rows.fetch(episode_id)
+    rows.worker("g1", "gpu")
+    rows.commit_plan(episode_id, 3)
+    leases = [rows.claim(episode_id, "transcribe", "g1") for _ in range(3)]
+    joins = [rows.work.commit_chunk(lease, "part", TOOK, LEASE_SECONDS) for lease in leases[:done]]
+    (projection,) = rows.store.work.unprojected(5, "plan")
+    assert rows.work.redo(projection, "its plan is gone")
+    assert rows.store.work.unprojected(5, "plan") == []
+    joins += [rows.work.commit_chunk(lease, "part", TOOK, LEASE_SECONDS) for lease in leases[done:]]
+    assert joins[-1] is not None
+    rows.work.commit_transcript(joins[-1], FILES)
+    rows.project("transcribe", episode_id)
+    assert stands(rows, episode_id) == (State.DONE, "")
+    assert rows.state(episode_id, "plan") is State.DONE
 
 
 def test_a_plan_that_nobody_needs_any_more_is_not_made_again(rows: Rows) -> None:
@@ -261,7 +280,7 @@ def test_control_stops_planning_but_a_frozen_gpu_does_not(rows: Rows) -> None:
 
 
 def test_demand_counts_what_runs_and_what_may_run(rows: Rows) -> None:
-    """Runnable and leased chunks, and the audio in them; delayed and failed ones want no worker."""
+    """Runnable and leased chunks, and the audio in them; delayed, held and failed ones want no worker."""
     one, two = rows.fetches(2, transcribe=True)
     for episode_id in (one, two):
         rows.fetch(episode_id)
@@ -277,10 +296,11 @@ def test_demand_counts_what_runs_and_what_may_run(rows: Rows) -> None:
     assert rows.work.demand("transcribe") == Demand(1, 3, 240.0)
     rows.work.commit_chunk(leases[0], "part", TOOK, LEASE_SECONDS)
     rows.work.delay(leases[1], "no memory", 10)
+    assert rows.work.demand("transcribe") == Demand(1, 1, 120.0)
     rows.work.end(leases[2], State.FAILED, "unreadable")
-    assert rows.work.demand("transcribe") == Demand(1, 0, 60.0)
+    assert rows.work.demand("transcribe") == Demand(0, 0, 0.0)
     rows.work.retry_failed("transcribe", None)
-    assert rows.work.demand("transcribe") == Demand(2, 0, 120.0)
+    assert rows.work.demand("transcribe") == Demand(3, 0, 180.0)
     assert rows.work.demand("fetch") == Demand(0, 0, 0.0)
 
 

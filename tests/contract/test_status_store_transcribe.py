@@ -3,10 +3,12 @@
 from itertools import permutations
 
 import pytest
+from sqlalchemy import select
 
+from podinsight.adapters.database.models import chunks
 from podinsight.domain.work import Lease, Span, State
 from podinsight.errors import LeaseLost
-from podinsight.ports import Reconciled, StageCount
+from podinsight.ports import Demand, Reconciled, StageCount
 from podinsight.topology import STAGES
 from tests.support.rows import APPROVED, FILES, LEASE_SECONDS, PARAMS, TOOK, Rows, audio, in_flight, snapshot
 
@@ -99,20 +101,76 @@ def test_a_transcript_that_is_gone_before_it_has_its_name_is_made_again(rows: Ro
     assert rows.state(episode_id, "transcribe") is State.DONE
 
 
-def test_a_failed_join_starts_over_with_its_chunks(rows: Rows) -> None:
-    """Its parts may be gone: to join them once more would fail for ever."""
-    (episode_id,) = rows.transcribes(1, chunks=2)
-    first, last = chunk_leases(rows, episode_id, 2)
-    commit(rows, first)
-    join = commit(rows, last)
+def joining(rows: Rows, episode_id: str) -> Lease:
+    """The lease of the join, right after the last commit."""
+    first, *others = chunk_leases(rows, episode_id, 3)
+    for lease in others:
+        commit(rows, lease)
+    join = commit(rows, first)
     assert join is not None
-    rows.work.end(join, State.FAILED, "no object part-0")
+    return join
+
+
+def test_a_failed_join_is_joined_once_more_and_nothing_is_decoded_again(rows: Rows) -> None:
+    (episode_id,) = rows.transcribes(1, chunks=3)
+    rows.work.end(joining(rows, episode_id), State.FAILED, "odd")
     assert rows.state(episode_id, "transcribe") is State.FAILED
     assert rows.work.retry_failed("transcribe", None) == 1
-    assert [lease.span and lease.span.n for lease in chunk_leases(rows, episode_id, 2)] == [0, 1]
-    rows.work.expire_worker("g1")
-    rows.transcribe(episode_id)
+    join = rows.claim(episode_id, "transcribe", "g1")
+    assert is_join(join)
+    assert (join.attempts, join.losses) == (0, 0)
+    assert rows.store.work.parts(episode_id) == ["part-0", "part-1", "part-2"]
+    rows.work.commit_transcript(join, FILES)
+    rows.project("transcribe", episode_id)
     assert rows.state(episode_id, "transcribe") is State.DONE
+
+
+def test_only_the_chunks_whose_parts_are_lost_start_over(rows: Rows) -> None:
+    """And not for ever, when they are lost again and again; the join comes after the last of them."""
+    (episode_id,) = rows.transcribes(1, chunks=3)
+    join = joining(rows, episode_id)
+    for turn in range(STAGES["transcribe"].max_losses + 1):
+        with pytest.raises(LeaseLost):
+            rows.work.lose_parts(join, ["another's"], "gone")
+        rows.work.lose_parts(join, ["part-1"], "part-1 is gone")
+        before = snapshot(rows.store)
+        with pytest.raises(LeaseLost):
+            rows.work.lose_parts(join, ["part-0"], "late")
+        assert snapshot(rows.store) == before
+        if turn < STAGES["transcribe"].max_losses:
+            (again,) = chunk_leases(rows, episode_id, 1)
+            assert again.span == Span(1, 60.0, 120.0)
+            found = commit(rows, again)
+            assert found is not None
+            assert is_join(found)
+            join = found
+    assert rows.state(episode_id, "transcribe") is State.FAILED
+    assert "part-1 is gone" in rows.reason(episode_id, "transcribe")
+    assert rows.work.retry_failed("transcribe", None) == 1
+    (again,) = chunk_leases(rows, episode_id, 1)
+    assert again.losses == 0
+    assert is_join(commit(rows, again))
+
+
+@pytest.mark.parametrize("back", ["handed back", "killed"])
+def test_a_message_takes_what_was_dispatched_before_what_came_back(rows: Rows, back: str) -> None:
+    """A chunk that is left dispatched holds a slot, and no message comes for it."""
+    (episode_id,) = rows.transcribes(1, chunks=6)
+    rows.worker("g2", "gpu", 1)
+    assert len(rows.work.dispatch("chunk", 2)) == 2
+    first, second = rows.claim(episode_id, "transcribe", "g1"), rows.claim(episode_id, "transcribe", "g2")
+    commit(rows, second)
+    assert len(rows.work.dispatch("chunk", 2)) == 1
+    if back == "killed":
+        assert rows.work.expire_worker("g1") == 1
+    else:
+        rows.work.hand_back(first)
+    third = rows.claim(episode_id, "transcribe", "g2")
+    assert third.span == Span(2, 120.0, 180.0)
+    assert len(rows.work.dispatch("chunk", 2)) == 1, "the slot of who stopped is free"
+    assert rows.claim(episode_id, "transcribe", "g2").span == Span(0, 0.0, 60.0)
+    assert in_flight(rows.store, "chunk") == 2
+    assert rows.claim(episode_id, "transcribe", "g2").span == Span(3, 180.0, 240.0), "nothing dispatched: what waits"
 
 
 def test_a_join_outlives_its_worker(rows: Rows) -> None:
@@ -189,6 +247,44 @@ def test_one_failed_chunk_fails_its_episode_and_alone_starts_over(rows: Rows) ->
     again = rows.claim(episode_id, "transcribe", "g1")
     assert (again.unit_id, again.attempts, again.losses) == (first.unit_id, 0, 0)
     assert is_join(commit(rows, again))
+
+
+@pytest.mark.parametrize("how", ["failed", "set aside"])
+def test_of_an_episode_that_failed_nothing_more_is_paid_for(rows: Rows, how: str) -> None:
+    """What runs may end; what waits, was dispatched, is delayed or comes back is held until the episode starts over."""
+    (episode_id,) = rows.transcribes(1, chunks=7)
+    for name in ("g2", "g3"):
+        rows.worker(name, "gpu", 9)
+    failing = rows.claim(episode_id, "transcribe", "g1")
+    for _ in range(STAGES["transcribe"].max_losses if how == "set aside" else 0):
+        rows.work.expire_worker("g1")
+        failing = rows.claim(episode_id, "transcribe", "g1")
+    ends, returns, dies, waits = (rows.claim(episode_id, "transcribe", name) for name in ("g2", "g2", "g3", "g2"))
+    rows.work.delay(waits, "busy", 20)
+    assert len(rows.work.dispatch("chunk", 5)) == 1
+    if how == "failed":
+        rows.work.end(failing, State.FAILED, "broken")
+    else:
+        assert rows.work.expire_worker("g1") == 1
+    failed = rows.reason(episode_id, "transcribe")
+    rows.work.hand_back(returns)
+    assert rows.work.expire_worker(dies.worker) == 1
+    assert commit(rows, ends) is None
+    rows.clock.advance(61)
+    rows.work.reconcile(60)
+    assert rows.store.work.states("transcribe", [episode_id]) == {episode_id: (State.FAILED, failed)}
+    assert rows.work.demand("transcribe") == Demand(0, 0, 0.0)
+    assert rows.work.dispatch("chunk", 9) == []
+    assert rows.work.claim("transcribe", episode_id, "g2", 90) is None
+    with rows.store.db.read() as conn:
+        states = {row.n: (row.state, row.reason) for row in conn.execute(select(chunks))}
+    held = (State.HELD, f"another chunk failed: {failed}")
+    assert states == {0: (State.FAILED, failed), 1: (State.DONE, ""), **dict.fromkeys(range(2, 7), held)}
+
+    assert rows.work.retry_failed("transcribe", None) == 1
+    assert rows.work.demand("transcribe") == Demand(6, 0, 360.0)
+    rows.transcribe(episode_id)
+    assert rows.state(episode_id, "transcribe") is State.DONE
 
 
 def test_a_delayed_chunk_delays_its_episode(rows: Rows) -> None:

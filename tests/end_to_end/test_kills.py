@@ -51,6 +51,7 @@ def kill(stack: Stack, role: str) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.timeout(300)  # the undisturbed run before it is counted too
 def test_twelve_episodes_survive_every_kill(web: WebServer, undisturbed: dict[str, str], tmp_path: Path) -> None:
     with running_stack(tmp_path / "state") as stack:
         ids = stack.add_feed(web.url("/feed.xml"))

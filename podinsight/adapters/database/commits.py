@@ -17,6 +17,7 @@ from podinsight.adapters.database.units import ENQUEUE_LOCK, JOIN_N, column_valu
 from podinsight.domain.episode import Episode, FetchedAudio, Projection, PublisherTranscript, TranscriptFiles
 from podinsight.domain.held import WAITS_FOR_PLAN
 from podinsight.domain.work import Lease, Span, State
+from podinsight.errors import LeaseLost
 from podinsight.ports import Decoded
 from podinsight.topology import STAGES
 
@@ -132,6 +133,20 @@ class Commits(Enqueue, Leases):
             query = select(chunks.c.part_key).where(chunks.c.episode_id == episode_id, chunks.c.n >= 0)
             return [str(key) for key in conn.execute(query.order_by(chunks.c.n)).scalars()]
 
+    def lose_parts(self, lease: Lease, part_keys: Sequence[str], reason: str) -> None:
+        with self._transition() as (conn, moves):
+            join = self._held_row(conn, lease)
+            lost = (chunks.c.episode_id == lease.episode_id) & chunks.c.part_key.in_(part_keys)
+            units = conn.execute(select(chunks).where(lost).order_by(chunks.c.id).with_for_update()).all()
+            parent = self._transcribe_row(conn, lease.episode_id)
+            if not units or parent is None:
+                raise LeaseLost(f"episode {lease.episode_id} has none of these parts")
+            losses = int(parent.losses) + 1
+            conn.execute(update(work).where(work.c.id == parent.id).values(losses=losses))
+            self._leave_behind(conn, join)
+            self._undo_chunks(conn, moves, losses, [join, *units], reason)
+            self._record_run(conn, lease, "parts lost", reason)
+
     def commit_transcript(self, lease: Lease, files: TranscriptFiles) -> None:
         result = {
             "episode": {"transcript_key": files.transcript_key, "model": files.model},
@@ -191,16 +206,16 @@ class Commits(Enqueue, Leases):
                 return False
             conn.execute(update(work).where(work.c.id == row.id).values(projected=True, losses=row.losses + 1))
             if projection.stage == "transcribe":
-                self._undo_chunks(conn, moves, row, units, reason)
+                self._undo_chunks(conn, moves, int(row.losses) + 1, units, reason)
             elif projection.stage == "fetch" or self._undo_plan(conn, moves, units):
                 self._lose(conn, moves, work, row, reason)
             return True
 
     def _undo_plan(self, conn: Connection, moves: LaneMoves, units: Sequence[Row[Any]]) -> bool:
-        """Chunks of a plan that is gone go with it, whatever was made of them. Returns whether anybody still needs a
-        plan: a transcript that is there does not."""
+        """Chunks of a plan that is gone go with it, unless one of them is decoded already: what was paid for stays, and
+        a chunk is decoded as well without its plan. Returns whether a plan is to be made again."""
         row = self._transcribe_row(conn, units[0].episode_id) if units else None
-        if row is None or row.state == State.DONE.value:
+        if row is None or any(unit.state == State.DONE.value for unit in units):
             return False
         for unit in units:
             self._leave_behind(conn, unit)
@@ -210,12 +225,11 @@ class Commits(Enqueue, Leases):
         return True
 
     def _undo_chunks(
-        self, conn: Connection, moves: LaneMoves, row: Row[Any], units: Sequence[Row[Any]], reason: str
+        self, conn: Connection, moves: LaneMoves, losses: int, units: Sequence[Row[Any]], reason: str
     ) -> None:
-        """All of a transcription is to be made once more: its parts are tidied away with the transcript. The losses
-        are counted in the work row, because a chunk's are forgotten with each commit."""
-        losses = int(row.losses) + 1
-        if losses > STAGES[row.stage].max_losses:
+        """Chunks are to be made once more, and the join. The losses are those of the work row, because a chunk's are
+        forgotten with each commit."""
+        if losses > STAGES["transcribe"].max_losses:
             self._start_chunks_over(conn, moves, units, State.FAILED, set_aside(losses, reason), losses=losses)
         else:
             self._start_chunks_over(conn, moves, units, State.WAITING, reason, losses=losses)

@@ -8,8 +8,8 @@ from sqlalchemy.sql.elements import ColumnElement
 from podinsight.adapters.database.hosts import stored_limits
 from podinsight.adapters.database.models import episodes, state_is, work
 from podinsight.adapters.database.new_rows import batches
-from podinsight.adapters.database.transcriptions import ENDED, Transcriptions
-from podinsight.adapters.database.units import ENQUEUE_LOCK
+from podinsight.adapters.database.transcriptions import Transcriptions
+from podinsight.adapters.database.units import ENDED, ENQUEUE_LOCK
 from podinsight.domain.identity import bare_host
 
 _TRANSACTION = 2000  # rows: under half a second of SQLite's only write lock, so that heartbeats come through
@@ -28,7 +28,12 @@ class Enqueue(Transcriptions):
     """The part of ports.WorkRows that makes rows."""
 
     def enqueue_fetch(
-        self, episode_ids: Sequence[str], priority: int, transcribe: Mapping[str, object] | None, approved: str = ""
+        self,
+        episode_ids: Sequence[str],
+        priority: int,
+        transcribe: Mapping[str, object] | None,
+        approved: str = "",
+        quoted_seconds: Mapping[str, float] | None = None,
     ) -> int:
         added = 0
         for ids in batches(list(dict.fromkeys(episode_ids)), _TRANSACTION):
@@ -38,17 +43,24 @@ class Enqueue(Transcriptions):
                     missing = self._without_row(conn, batch, "fetch")
                     added += self._insert_work(conn, moves, "fetch", missing, priority, {})
                 if transcribe is not None:
-                    self._add_transcriptions(conn, moves, ids, priority, _with_approval(transcribe, approved))
+                    params = _with_approval(transcribe, approved)
+                    self._add_transcriptions(conn, moves, ids, priority, params, quoted_seconds)
         return added
 
     def enqueue_transcribe(
-        self, episode_ids: Sequence[str], priority: int, params: Mapping[str, object], approved: str = ""
+        self,
+        episode_ids: Sequence[str],
+        priority: int,
+        params: Mapping[str, object],
+        approved: str = "",
+        quoted_seconds: Mapping[str, float] | None = None,
     ) -> int:
         added = 0
         for ids in batches(list(dict.fromkeys(episode_ids)), _TRANSACTION):
             with self._transition() as (conn, moves):
                 self._db.lock(conn, ENQUEUE_LOCK)
-                added += self._add_transcriptions(conn, moves, ids, priority, _with_approval(params, approved))
+                stamped = _with_approval(params, approved)
+                added += self._add_transcriptions(conn, moves, ids, priority, stamped, quoted_seconds)
         return added
 
     def retry_failed(self, stage: str | None, host: str | None) -> int:

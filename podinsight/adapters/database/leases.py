@@ -4,13 +4,14 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, delete, select, update
+from sqlalchemy import Connection, Row, Table, case, delete, select, update
 
+from podinsight.adapters.database.devices import Devices
 from podinsight.adapters.database.lanes import LaneMoves
-from podinsight.adapters.database.models import chunks, state_is, work, workers
+from podinsight.adapters.database.models import chunks, inline, state_is, work, workers
 from podinsight.adapters.database.models import leftovers as left
 from podinsight.adapters.database.registry import READY
-from podinsight.adapters.database.units import Units, column_values, table_of_stage
+from podinsight.adapters.database.units import column_values, table_of_stage
 from podinsight.domain.work import Lease, Span, State
 from podinsight.errors import LeaseLost
 from podinsight.ports import Leftover
@@ -18,7 +19,7 @@ from podinsight.ports import Leftover
 _BATCH = 500
 
 
-class Leases(Units):
+class Leases(Devices):
     """The part of ports.WorkRows that hands out leases and takes them back."""
 
     def claim(self, stage: str, episode_id: str, worker: str, lease_seconds: float) -> Lease | None:
@@ -29,11 +30,17 @@ class Leases(Units):
             # No SKIP LOCKED: who holds the row may leave it claimable, and this message will not come again.
             query = select(table).where(table.c.episode_id == episode_id, table.c.stage == stage)
             if table is chunks:
-                query = query.where(state_is(chunks, State.DISPATCHED, State.WAITING)).order_by(chunks.c.n).limit(1)
+                # A message takes what was dispatched: one that is left so holds a slot, and no message comes for it.
+                sent_first = case((state_is(chunks, State.DISPATCHED), inline(0)), else_=inline(1))
+                claimable = state_is(chunks, State.DISPATCHED, State.WAITING)
+                query = query.where(claimable).order_by(sent_first, chunks.c.n).limit(1)
             row = conn.execute(query.with_for_update()).first()
             if row is None or State(row.state) not in (State.DISPATCHED, State.WAITING):
                 return None
-            return self._lease(conn, moves, table, row, worker, lease_seconds)
+            if table is not chunks or self._may_decode(conn, episode_id, row.n, worker):
+                return self._lease(conn, moves, table, row, worker, lease_seconds)
+        self._ask_again(episode_id, lease_seconds)  # all chunks are locked for it, and in their order
+        return None
 
     def _is_ready(self, conn: Connection, worker: str) -> bool:
         query = select(workers.c.state).where(workers.c.id == worker).with_for_update(read=True)

@@ -18,6 +18,12 @@ def batches(values: Sequence[str], size: int = _BATCH) -> Iterator[Sequence[str]
         yield values[start : start + size]
 
 
+def quoted_for(episode_id: str, quoted_seconds: Mapping[str, float] | None) -> dict[str, object]:
+    """What the params of a row say of the quote that its approval was given for."""
+    seconds = (quoted_seconds or {}).get(episode_id)
+    return {} if seconds is None else {"quoted_seconds": seconds}
+
+
 class NewRows(Units):
     """The part of ports.WorkRows that inserts."""
 
@@ -42,6 +48,7 @@ class NewRows(Units):
         params: Mapping[str, object],
         state: State = State.WAITING,
         reason: str = "",
+        quoted_seconds: Mapping[str, float] | None = None,
     ) -> int:
         if not rows:
             return 0
@@ -63,7 +70,7 @@ class NewRows(Units):
                     "lane_id": lane,
                     "rank": rank,
                     "ms": ms,
-                    "params": dict(params),
+                    "params": dict(params) | quoted_for(row.id, quoted_seconds),
                 }
                 | column_values(state, reason, self._clock.now())
             )

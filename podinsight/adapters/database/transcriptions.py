@@ -4,19 +4,18 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, TextClause, select, text, update
+from sqlalchemy import Connection, Row, Select, TextClause, func, select, text, update
 
 from podinsight.adapters.database.episode_rows import episode_query, to_episode
 from podinsight.adapters.database.lanes import LaneMoves, lane_ids
-from podinsight.adapters.database.models import UNAPPROVED, chunks, episodes, lanes, work
-from podinsight.adapters.database.new_rows import NewRows, batches
-from podinsight.adapters.database.units import CHUNK_LANE, JOIN_N
-from podinsight.domain.held import WAITS_FOR_APPROVAL, WAITS_FOR_AUDIO, WAITS_FOR_PLAN, awaited
+from podinsight.adapters.database.models import UNAPPROVED, chunks, episodes, lanes, state_is, work
+from podinsight.adapters.database.new_rows import NewRows, batches, quoted_for
+from podinsight.adapters.database.units import CHUNK_LANE, ENDED, without
+from podinsight.domain.held import WAITS_FOR_APPROVAL, WAITS_FOR_AUDIO, WAITS_FOR_PLAN, awaited, unapproved
 from podinsight.domain.work import Lease, Span, State
 from podinsight.errors import LeaseLost
 from podinsight.topology import STAGES
 
-ENDED = (State.FAILED, State.REFUSED)
 _PLAN_LANE = STAGES["plan"].lane
 _APPROVALS = 200  # a transaction: each row goes its own way, so each costs several statements
 _WHOLE = Span(0, 0.0, None)
@@ -26,9 +25,15 @@ class Transcriptions(NewRows):
     """The part of ports.WorkRows that makes transcriptions claimable."""
 
     def _add_transcriptions(
-        self, conn: Connection, moves: LaneMoves, ids: Sequence[str], priority: int, params: Mapping[str, object]
+        self,
+        conn: Connection,
+        moves: LaneMoves,
+        ids: Sequence[str],
+        priority: int,
+        params: Mapping[str, object],
+        quoted_seconds: Mapping[str, float] | None = None,
     ) -> int:
-        added = 0
+        added, quoted = 0, quoted_seconds if params.get("approved") else None
         for lane in (CHUNK_LANE, _PLAN_LANE):  # under the lock, so that a release never has to make it
             lane_ids(self._db, conn, lane, priority, [""])
         for batch in batches(ids):
@@ -36,19 +41,39 @@ class Transcriptions(NewRows):
             fetched = [row.id for row in missing if row.audio_key]
             query = episode_query().where(episodes.c.id.in_(fetched))
             known = {row.id: to_episode(row) for row in conn.execute(query)} if fetched else {}
+            lost = self._lost(conn, [row.id for row in missing if not row.audio_key])
+            for row in (row for row in missing if row.id in lost):
+                added += self._insert_work(conn, moves, "transcribe", [row], priority, params, *lost[row.id])
             groups: dict[str, list[Row[Any]]] = defaultdict(list)
-            for row in missing:
+            for row in (row for row in missing if row.id not in lost):
                 groups[awaited(known.get(row.id), params, planned=False)].append(row)
             for reason, rows in groups.items():
                 state = State.HELD if reason else State.WAITING
-                added += self._insert_work(conn, moves, "transcribe", rows, priority, params, state, reason)
+                added += self._insert_work(conn, moves, "transcribe", rows, priority, params, state, reason, quoted)
             for row in groups[""]:
                 self._add_chunks(conn, moves, known[row.id], priority, [_WHOLE])
             to_plan = self._without_row(conn, [row.id for row in groups[WAITS_FOR_PLAN]], "plan")
             self._insert_work(conn, moves, "plan", to_plan, priority, {})
         return added
 
-    def approve(self, by: str, episode_ids: Sequence[str] | None = None) -> int:
+    def _lost(self, conn: Connection, ids: Sequence[str]) -> dict[str, tuple[State, str]]:
+        """How the transcriptions of those of these episodes end whose fetch has ended without audio."""
+        query = (
+            select(work.c.episode_id, work.c.state, work.c.reason)
+            .where(work.c.episode_id.in_(ids), work.c.stage == "fetch", state_is(work, *ENDED))
+            .order_by(work.c.episode_id)
+            .with_for_update()
+        )
+        rows = conn.execute(query).all() if ids else []
+        return {row.episode_id: (State(row.state), without("fetch", row.reason)) for row in rows}
+
+    def approve(
+        self,
+        by: str,
+        episode_ids: Sequence[str] | None = None,
+        models: Mapping[str, str] | None = None,
+        quoted_seconds: Mapping[str, float] | None = None,
+    ) -> int:
         if not by:
             raise ValueError("an approval says whose it is")
         ids = self.waiting_for_approval() if episode_ids is None else list(dict.fromkeys(episode_ids))
@@ -62,15 +87,28 @@ class Transcriptions(NewRows):
                     .with_for_update()
                 )
                 for row in conn.execute(query).all():
-                    params = {**row.params, "approved": by}
+                    if models is not None and models.get(row.episode_id) != row.params.get("model"):
+                        continue
+                    params = {**row.params, "approved": by} | quoted_for(row.episode_id, quoted_seconds)
                     conn.execute(update(work).where(work.c.id == row.id).values(params=params))
                     self.release_transcribe(conn, moves, row.episode_id)
                     approved += row.reason == WAITS_FOR_APPROVAL
         return approved
 
-    def waiting_for_approval(self) -> list[str]:
+    def waiting_for_approval(self, episode_ids: Sequence[str] | None = None) -> list[str]:
+        query = self._waiting()
         with self._db.read() as conn:
-            return list(conn.execute(self._waiting()).scalars())
+            if episode_ids is None:
+                return list(conn.execute(query).scalars())
+            of_batches = (query.where(work.c.episode_id.in_(batch)) for batch in batches(episode_ids))
+            return [episode_id for each in of_batches for episode_id in conn.execute(each).scalars()]
+
+    def count_waiting_for_approval(self) -> int:
+        with self._db.read() as conn:
+            return int(conn.execute(self._how_many()).scalar_one())
+
+    def _how_many(self) -> Select[Any]:
+        return select(func.count()).select_from(work).where(self._unapproved)
 
     def _waiting(self) -> Select[Any]:
         query = select(episodes.c.id).join(work, work.c.episode_id == episodes.c.id).where(self._unapproved)
@@ -109,6 +147,8 @@ class Transcriptions(NewRows):
         if reason:
             if reason == WAITS_FOR_PLAN:
                 self._want_plan(conn, moves, plan, row)
+            if reason == WAITS_FOR_APPROVAL:
+                params = unapproved(params)
             self._move(conn, moves, work, row, State.HELD, reason, params=params)
             return
         spans = [_WHOLE]
@@ -160,11 +200,10 @@ class Transcriptions(NewRows):
         if row is None or State(row.state) not in ENDED:
             return True  # it went along with its fetch or its plan just now
         units = conn.execute(select(chunks).where(chunks.c.episode_id == row.episode_id)).all()
-        ended = [unit for unit in units if State(unit.state) in ENDED]
-        if any(unit.n == JOIN_N for unit in ended):  # parts that are gone or unreadable: they are to be made again
-            ended = list(units)
-        if ended:
-            self._start_chunks_over(conn, moves, ended, State.WAITING, "", attempts=0, losses=0)
+        over = [unit for unit in units if State(unit.state) in (*ENDED, State.HELD)]
+        if over:
+            for unit in over:  # a join that finds parts gone or unreadable says so itself (lose_parts)
+                self._move(conn, moves, chunks, unit, State.WAITING, "", attempts=0, losses=0)
             conn.execute(update(work).where(work.c.id == row.id).values(losses=0))
             return True
         fetch = select(work.c.state).where(work.c.episode_id == row.episode_id, work.c.stage == "fetch")

@@ -14,7 +14,16 @@ from podinsight.adapters.database.engine import Database, storable
 from podinsight.adapters.database.episode_rows import episode_query, to_episode
 from podinsight.adapters.database.hosts import utc_day
 from podinsight.adapters.database.lanes import LaneMoves, lane_ids, next_rank
-from podinsight.adapters.database.models import chunks, control, episodes, feed_days, leftovers, stage_runs, work
+from podinsight.adapters.database.models import (
+    chunks,
+    control,
+    episodes,
+    feed_days,
+    leftovers,
+    stage_runs,
+    state_is,
+    work,
+)
 from podinsight.domain.control import Control, Mode
 from podinsight.domain.episode import Episode
 from podinsight.domain.held import WAITS_FOR_AUDIO, WAITS_FOR_PLAN
@@ -27,6 +36,7 @@ from podinsight.topology import STAGES
 CHUNK_LANE = STAGES["transcribe"].lane
 ENQUEUE_LOCK = "enqueue"
 JOIN_N = -1
+ENDED = (State.FAILED, State.REFUSED)
 # What is missing to the transcribe row that was held for a stage which ended without a result.
 _MISSING = {"fetch": (WAITS_FOR_AUDIO, "no audio"), "plan": (WAITS_FOR_PLAN, "no plan")}
 NO_LEASE: dict[str, object] = {"worker": None, "token": None, "lease_until": None, "dispatched_at": None}
@@ -55,6 +65,11 @@ def set_aside(losses: int, how: str | None) -> str:
     if how is None:
         return f"set aside: its worker died {losses} times while it ran"
     return f"set aside: lost {losses} times, {how}"
+
+
+def without(stage: str, reason: str) -> str:
+    """The reason of a transcription whose fetch or plan ended without a result."""
+    return f"{_MISSING[stage][1]}: {reason}"
 
 
 class Units:
@@ -152,7 +167,8 @@ class Units:
         conn.execute(delete(chunks).where(chunks.c.id.in_([unit.id for unit in units])))
 
     def _follow_chunks(self, conn: Connection, moves: LaneMoves, episode_id: str, reason: str = "") -> State:
-        """Sets the work row of a chunked stage to the aggregate of its chunks. `done` is left to its commit."""
+        """Sets the work row of a chunked stage to the aggregate of its chunks. `done` is left to its commit. When it
+        has failed, nobody pays for the chunks that nobody has begun."""
         parent = conn.execute(
             select(work).where(work.c.episode_id == episode_id, work.c.stage == "transcribe").with_for_update()
         ).one()
@@ -160,18 +176,36 @@ class Units:
         state = aggregate(State(value) for value in states)
         if state is not State.DONE and state.value != parent.state:
             self._move(conn, moves, work, parent, state, reason)
+        if state in ENDED:
+            self._hold_chunks(conn, moves, episode_id)
         return state
+
+    def _hold_chunks(self, conn: Connection, moves: LaneMoves, episode_id: str) -> None:
+        """Another chunk of the episode has failed: those that wait are held. Starting over brings them back."""
+        this = chunks.c.episode_id == episode_id
+        open_states = state_is(chunks, State.WAITING, State.DISPATCHED, State.DELAYED)
+        # One that is locked is just moving, and has the next follow. To wait for it here could deadlock.
+        query = select(chunks).where(this, open_states).order_by(chunks.c.id).with_for_update(skip_locked=True)
+        rows = conn.execute(query).all()
+        if not rows:
+            return
+        why = select(chunks.c.reason).where(this, state_is(chunks, *ENDED)).order_by(chunks.c.n).limit(1)
+        reason = f"another chunk failed: {conn.execute(why).scalar_one()}"
+        held = column_values(State.HELD, reason, self._clock.now(), not_before=None) | NO_LEASE
+        conn.execute(update(chunks).where(chunks.c.id.in_([row.id for row in rows])).values(held))
+        for row in rows:
+            moves.move(row.lane_id, State(row.state), State.HELD, row.ms)
 
     def _fail_follower(self, conn: Connection, moves: LaneMoves, row: Row[Any], state: State, reason: str) -> None:
         """A fetch or a plan ended without a result, and so does the transcribe row that was held for it."""
         if row.stage not in _MISSING:
             return
-        held_for, said = _MISSING[row.stage]
+        held_for, _said = _MISSING[row.stage]
         follower = conn.execute(
             select(work).where(work.c.episode_id == row.episode_id, work.c.stage == "transcribe").with_for_update()
         ).first()
         if follower is not None and (follower.state, follower.reason) == (State.HELD.value, held_for):
-            self._move(conn, moves, work, follower, state, f"{said}: {reason}")
+            self._move(conn, moves, work, follower, state, without(row.stage, reason))
 
     def _record_run(
         self, conn: Connection, lease: Lease, outcome: str, reason: str = "", wall_seconds: float | None = None

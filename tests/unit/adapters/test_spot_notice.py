@@ -84,6 +84,15 @@ def test_nobody_there_is_no_notice_and_no_wait(caplog: pytest.LogCaptureFixture)
     assert len(caplog.records) == 1
 
 
+def test_a_password_in_the_address_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        assert SpotNotices(f"http://me:hunter2@127.0.0.1:{port}").look() is None
+    assert f"from http://127.0.0.1:{port}: " in caplog.text
+    assert "hunter2" not in caplog.text
+
+
 def test_a_service_that_does_not_answer_is_given_up_soon() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))

@@ -7,7 +7,9 @@ import pytest
 from podinsight.adapters.database import SqlStore, open_store
 from podinsight.cli.follow import Follower, Times
 from podinsight.domain.control import Control, Mode
+from podinsight.domain.episode import FetchedAudio
 from podinsight.domain.feed import FeedItem
+from podinsight.domain.held import WAITS_FOR_APPROVAL
 from podinsight.domain.hosts import HostLimits
 from podinsight.domain.work import State
 from podinsight.errors import Unavailable
@@ -46,6 +48,28 @@ def test_each_ending_is_told_once(store: SqlStore) -> None:
     assert [look.counts["fetch"][State.WAITING] for look in looks] == [2, 1, 0]
     assert [look.counts["fetch"][State.FAILED] for look in looks] == [0, 1, 2]
     assert looks[1].endings[0].reason == "gone"
+
+
+def test_what_comes_to_wait_for_an_approval_has_ended(store: SqlStore) -> None:
+    """What waits for its audio has not, whether it is approved or not."""
+    ids = queue_two(store)
+    store.work.enqueue_transcribe(ids, 5, {"model": "tiny.en"})
+    store.workers.register("w", "here", "fetch", 1, 10)
+    received = FetchedAudio(
+        "raw/a/t", "raw/a/e.mp3", 9, "ab" * 32, "audio/mpeg", 60.0, "http://a.example/", "a.example"
+    )
+
+    def fetch(_seconds: float) -> None:
+        lease = store.work.claim("fetch", todo.pop(), "w", 60.0)
+        assert lease is not None
+        store.work.commit_fetch(lease, received, 1.0)
+        for projection in store.work.unprojected(10):
+            store.work.projected(projection)
+
+    todo = ids[::-1]
+    looks = list(Follower(store, {"transcribe": ids}, Times(0.0), fetch).looks())
+    assert [[ending.episode.id for ending in look.endings] for look in looks] == [[], ids[:1], ids[1:]]
+    assert {(each.state, each.reason) for look in looks for each in look.endings} == {(State.HELD, WAITS_FOR_APPROVAL)}
 
 
 def test_gives_up_without_workers(store: SqlStore) -> None:

@@ -9,7 +9,7 @@ from podinsight.adapters.database import SqlStore, open_store
 from podinsight.adapters.database.speech_days import add_speech
 from podinsight.domain.episode import Episode
 from podinsight.domain.hosts import HostLimits
-from podinsight.domain.quote import FREE_RULE, Quote, SpendingRule
+from podinsight.domain.quote import FREE_RULE, UNPRICED_RULE, Quote, SpendingRule
 from podinsight.errors import ConfigError, Permanent
 from podinsight.ports import Decoded
 from podinsight.services.approve import (
@@ -137,4 +137,6 @@ def test_what_costs_nothing_needs_nobody(store: SqlStore, clock: ManualClock) ->
     assert approve(store, asked, FREE_RULE, "ada", "", none) == FREE_RULE
     assert rule_for(store, quoted(store, clock, 0.0), none, clock.now()) == "", "a GPU that is quoted at nothing"
     free = quote_episodes(store, {"base": [episode("a")]}, "cuda", replace(none, gpu_hour_usd=0.0), clock.now())
-    assert rule_for(store, free, none, clock.now()) == FREE_RULE
+    rule = rule_for(store, free, none, clock.now())
+    assert rule == UNPRICED_RULE, "FREE_RULE is for a CPU alone"
+    assert approve(store, free, rule, "ada", "", none) == rule

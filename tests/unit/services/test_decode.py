@@ -29,8 +29,9 @@ def run(
     asked: SpeechRequest,
     smaller: tuple[str, ...] = (),
     beat: Callable[[float], None] = quiet,
+    episode: str = "",
 ) -> Part:
-    return decode(transcriber, lambda: io.BytesIO(AUDIO), asked, beat, smaller)
+    return decode(transcriber, lambda: io.BytesIO(AUDIO), asked, beat, smaller, episode)
 
 
 def test_enough_memory_takes_one_try_with_what_suits_the_device() -> None:
@@ -75,6 +76,21 @@ def test_a_smaller_model_is_used_only_when_allowed_and_the_part_says_which() -> 
     cramped.tried.clear()
     assert run(cramped, request(n=1), ("tiny",)).model == "tiny"
     assert cramped.tried == [("tiny", 2)], "the large model is not loaded for every chunk only to fail"
+
+
+def test_a_smaller_model_stands_in_for_one_episode_alone() -> None:
+    """Another program may have had the memory for a moment; the batch is kept, because the words are the same."""
+    room = {"base": 0}
+    cramped = CrampedTranscriber(ScriptedTranscriber(), room, usual=4)
+    assert run(cramped, request(), ("tiny",), episode="a").model == "tiny"
+    cramped.tried.clear()
+    assert run(cramped, request(), ("tiny",), episode="b").model == "tiny"
+    assert run(cramped, request(n=1), ("tiny",), episode="b").model == "tiny"
+    assert cramped.tried == [("base", 1), ("tiny", 4), ("tiny", 4)]
+    room.clear()
+    cramped.tried.clear()
+    assert {run(cramped, request(n=n), ("tiny",), episode="c").model for n in range(3)} == {"base"}
+    assert cramped.tried == [("base", 1)] * 3
 
 
 def test_nothing_fits_says_what_was_tried_and_what_to_do() -> None:

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from random import Random
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select, update
 
 from podinsight.adapters.database import SqlStore, open_store
-from podinsight.adapters.database.models import work
+from podinsight.adapters.database.models import speech_days, work
 from podinsight.adapters.memory_audio import BYTES_PER_SECOND
 from podinsight.adapters.memory_speech import ScriptedTranscriber
 from podinsight.adapters.obstore_objects import S3Options, open_objects
@@ -21,8 +22,8 @@ from podinsight.domain.hosts import HostLimits
 from podinsight.domain.parts import part_from_json
 from podinsight.domain.plan import plan_from_json
 from podinsight.domain.transcript import Part
-from podinsight.domain.work import State
-from podinsight.errors import Abandoned, Permanent
+from podinsight.domain.work import Span, State
+from podinsight.errors import Abandoned, LeaseLost, Permanent
 from podinsight.ports import ObjectStore, SpeechRequest, Transcriber
 from podinsight.services.join import GpuPrice
 from podinsight.services.lease import LeaseTimes
@@ -41,14 +42,16 @@ SILENT_START = bytes(BYTES_PER_SECOND) * 130 + SOUND * 170
 class Listening(ScriptedTranscriber):
     """Notes what it was asked, and whether it heard a chunk's own audio."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: str | None = None) -> None:
         super().__init__()
+        self._stands_in = model
         self.asked: list[SpeechRequest] = []
         self.detected = 0
 
     def transcribe(self, audio: BinaryIO, request: SpeechRequest, beat: Callable[[float], None]) -> Part:
         self.asked.append(request)
-        return super().transcribe(audio, request, beat)
+        part = super().transcribe(audio, request, beat)
+        return replace(part, model=self._stands_in) if self._stands_in else part
 
     def detect(self, audio: BinaryIO, model: str, beat: Callable[[float], None]) -> tuple[str, float]:
         self.detected += 1
@@ -109,14 +112,14 @@ def test_the_language_is_found_once_and_in_speech(rows: Rows, objects: ObjectSto
     episode = planned(rows, objects, SILENT_START)
     listening = Listening()
     last = [rows.claim(episode.id, "transcribe", "g2") for _ in range(4)][-1]
-    rows.work.expire_worker("g2")
-    assert last.span is not None
     transcribe_episode(ports(rows, objects, listening), episode.id, "g1", TIMES, lambda: False)
     folder = str(last.params["plan"])
     said = json.loads(objects.get(f"{folder}/language.json"))
     assert said == {"schema": "podinsight/language/1", "language": "en", "probability": 0.877}
     (key,) = [key for key in rows.store.work.parts(episode.id) if key != "None"]
     assert part_from_json(objects.get(key)).language_probability == 0.877
+    rows.work.expire_worker("g2")
+    rows.worker("g2", "gpu", 1)
     hear_all(rows, objects, episode, listening)
     assert listening.detected == 1
 
@@ -130,15 +133,120 @@ def test_a_language_that_was_asked_for_is_not_looked_for(rows: Rows, objects: Ob
 
 
 def test_silence_is_heard_without_an_error(rows: Rows, objects: ObjectStore) -> None:
-    """T8: a silent episode has an empty transcript."""
+    """T8: a silent episode has an empty transcript, and costs no device however long it is."""
     episode = planned(rows, objects, bytes(BYTES_PER_SECOND) * 300)
     listening = Listening()
     hear_all(rows, objects, episode, listening)
-    (request,) = listening.asked
-    assert (request.speech, request.offset, listening.detected) == ((), 0.0, 0)
+    assert (listening.asked, listening.detected) == ([], 0)
     assert rows.state(episode.id, "transcribe") is State.DONE
     document = json.loads(objects.get(f"{episode.stage}/transcripts/transcript.json"))
-    assert document["segments"] == []
+    assert (document["segments"], document["language"], document["duration"]) == ([], "und", 300.0)
+    with rows.store.db.read() as conn:
+        assert conn.execute(select(speech_days)).all() == []
+
+
+def test_a_chunk_in_which_nobody_speaks_is_nobodys_work(rows: Rows, objects: ObjectStore) -> None:
+    """Neither model nor device of the episode look mixed for it."""
+    episode = planned(rows, objects, SILENT_START, model="large-v3")
+    listening = Listening("small")
+    hear_all(rows, objects, episode, listening)
+    made = plan_from_json(objects.get(episode.plan_name))
+    assert 0 < len(listening.asked) == sum(bool(made.speech_in(span)) for span in made.chunks) < len(made.chunks)
+    assert all(request.speech for request in listening.asked)
+    transcript = json.loads(objects.get(f"{episode.stage}/transcripts/transcript.json"))
+    kpis = json.loads(objects.get(f"{episode.stage}/kpis/kpis.json"))
+    assert (transcript["model"], transcript["language"]) == ("small", "en")
+    assert (kpis["models"], kpis["device"]) == ({"small": len(listening.asked)}, "cpu")
+
+
+class Racing:
+    """An object store in which another worker writes a key between this one's `get` and its `exists`."""
+
+    def __init__(self, real: ObjectStore, name: str, data: bytes) -> None:
+        self._real, self._name, self._data = real, name, data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def get(self, key: str) -> bytes:
+        if not key.endswith(self._name) or self._real.exists(key):
+            return self._real.get(key)
+        try:
+            return self._real.get(key)
+        finally:
+            self._real.put(key, self._data)
+
+
+def test_a_language_that_another_worker_just_wrote_is_taken(rows: Rows, objects: ObjectStore) -> None:
+    episode = planned(rows, objects)
+    said = {"schema": "podinsight/language/1", "language": "de", "probability": 0.9}
+    racing = cast(ObjectStore, Racing(objects, "/language.json", json.dumps(said).encode()))
+    listening = Listening()
+    hear_all(rows, racing, episode, listening)
+    assert ({request.language for request in listening.asked}, listening.detected) == ({"de"}, 0)
+    assert rows.state(episode.id, "transcribe") is State.DONE
+
+
+def beat_for_ever(beat: Callable[[float], None]) -> None:
+    while True:
+        beat(0.0)
+
+
+def test_who_has_lost_its_lease_writes_no_language(rows: Rows, objects: ObjectStore) -> None:
+    """Frozen while it listened: the episode is done and its folder swept."""
+    episode = planned(rows, objects)
+
+    class Frozen(Listening):
+        def detect(self, audio: BinaryIO, model: str, beat: Callable[[float], None]) -> tuple[str, float]:
+            rows.expire()
+            for worker in ("g1", "g2", "g3"):
+                rows.worker(worker, "gpu", 1)
+            hear_all(rows, objects, episode)
+            with pytest.raises(LeaseLost):
+                beat_for_ever(beat)
+            return super().detect(audio, model, lambda _done: None)
+
+    often = replace(TIMES, renew=0.01)
+    with pytest.raises(LeaseLost):
+        transcribe_episode(ports(rows, objects, Frozen()), episode.id, "g2", often, lambda: False)
+    assert rows.state(episode.id, "transcribe") is State.DONE
+    assert not list(objects.list(episode.chunks))
+
+
+def test_what_nobody_approved_is_held_instead_of_decoded(rows: Rows, objects: ObjectStore) -> None:
+    """T2: rows that an older podinsight left waiting, with one chunk of all and nobody's approval."""
+    episode = fetched(rows, objects, SOUND * 300)
+    rows.worker("g1", "gpu", 1)
+    with rows.store.work._transition() as (conn, moves):
+        row = rows.store.work._transcribe_row(conn, episode.id)
+        assert row is not None
+        rows.store.work._add_chunks(conn, moves, episode, row.priority, [Span(0, 0.0, None)])
+        rows.store.work._move(conn, moves, work, row, State.WAITING, "", params={"model": "tiny.en"})
+    listening = Listening()
+    transcribe_episode(ports(rows, objects, listening), episode.id, "g1", TIMES, lambda: False)
+    assert listening.asked == []
+    assert rows.store.work.states("transcribe", [episode.id])[episode.id] == (State.HELD, "waits for approval")
+    assert rows.store.work.approve("ada") == 1
+    plan(rows.store, objects, episode.id, 60.0)
+    hear_all(rows, objects, episode, listening)
+    assert rows.state(episode.id, "transcribe") is State.DONE
+
+
+@pytest.mark.parametrize("harm", ["gone", "garbage", "another's"])
+def test_parts_that_are_lost_are_made_again_and_only_they(rows: Rows, objects: ObjectStore, harm: str) -> None:
+    episode = planned(rows, objects)
+    listening = Listening()
+    speaking = ports(rows, objects, listening)
+    for _ in range(4):
+        transcribe_episode(speaking, episode.id, "g1", TIMES, lambda: False)
+    keys = rows.store.work.parts(episode.id)
+    if harm == "gone":
+        objects.delete([keys[1]])
+    else:
+        objects.put(keys[1], b"{" if harm == "garbage" else objects.get(keys[2]))
+    hear_all(rows, objects, episode, listening)
+    assert [request.n for request in listening.asked] == [0, 1, 2, 3, 4, 1]
+    assert rows.state(episode.id, "transcribe") is State.DONE
 
 
 @pytest.mark.parametrize("gone", [".flac", "/plan.json", "/language.json", ""])

@@ -53,6 +53,26 @@ def test_a_worker_on_a_machine_without_a_notice_starts_at_once() -> None:
 
 
 def test_a_worker_on_a_machine_about_to_go_waits_until_the_notice_is_withdrawn() -> None:
-    script = Script([ADVICE, STOP, STOP, None])
-    wait_for_leave(script, script.pause)
+    script = Script([STOP, STOP, STOP, None])
+    assert wait_for_leave(script, script.pause) is None
     assert (script.looks, script.pauses) == (4, 3)
+
+
+def test_advice_alone_holds_no_worker_back() -> None:
+    """Often nothing follows it: the machine would be paid for and idle."""
+    script = Script([STOP, ADVICE])
+    assert wait_for_leave(script, script.pause) == ADVICE
+    assert (script.looks, script.pauses) == (2, 1)
+
+
+def test_the_advice_that_a_worker_started_under_is_no_news_to_it() -> None:
+    again = Notice("rebalance", 2_000.0)
+    for answers, expected in (
+        ([ADVICE], []),
+        ([ADVICE, again], [Course.FINISH]),
+        ([ADVICE, None, STOP], [Course.STOP]),
+    ):
+        taken: list[Course] = []
+        script = Script(answers, ends_after=5)
+        watch(script, taken.append, script.pause, ADVICE)
+        assert taken == expected

@@ -1,6 +1,7 @@
 import pytest
 
-from podinsight.adapters.faster_whisper_speech import WhisperOptions, _language, _translated, choose
+from podinsight.adapters.speech_models import choose, language_code, translated
+from podinsight.adapters.whisper_models import WhisperOptions
 from podinsight.errors import ConfigError, Permanent, Transient
 
 CPU = {"float32", "int8", "int8_float32", "int16"}
@@ -61,13 +62,8 @@ def test_a_wrong_setting_says_what_to_write(options: WhisperOptions, text: str) 
     ],
 )
 def test_errors_of_the_engine(error: Exception, expected: type[Exception]) -> None:
-    with pytest.raises(expected, match="loading"), _translated("loading"):
+    with pytest.raises(expected, match="loading"), translated("loading"):
         raise error
-
-
-class _Model:
-    def __init__(self, *codes: str) -> None:
-        self.supported_languages = list(codes)
 
 
 @pytest.mark.parametrize(
@@ -75,5 +71,5 @@ class _Model:
     [("en", "en"), ("en-US", "en"), ("de_DE", "de"), (" DE ", "de"), ("xx", None), ("", None), (None, None)],
 )
 def test_the_language_of_a_feed(asked: str | None, expected: str | None) -> None:
-    assert _language(_Model("en", "de"), asked) == expected
-    assert _language(_Model("en"), asked) == "en"
+    assert language_code(["en", "de"], asked) == expected
+    assert language_code(["en"], asked) == "en"

@@ -1,0 +1,149 @@
+"""One request under way: windows go to threads that decode, and the calling thread beats."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Final
+
+from podinsight.adapters.speech_ahead import POLL, Ahead, SpokenPiece, Stopped
+from podinsight.adapters.speech_decoding import Decoder, Hint
+from podinsight.adapters.speech_hearing import Heard, Listener
+from podinsight.adapters.speech_models import translated
+from podinsight.adapters.speech_windows import SpeechWindow
+from podinsight.ports import SpeechRequest
+
+# A native call that takes longer than this counts as hanging: no more beats, and the lease's watchdog takes over.
+LONGEST_CALL: Final = 60.0
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A faster_whisper.WhisperModel, ready."""
+
+    name: str
+    model: Any
+    decoder: Decoder
+
+
+@dataclass
+class Busy:
+    """Seconds in which the device had something to do, whoever of several threads gave it."""
+
+    seconds: float = 0.0
+    _calls: int = 0
+    _since: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        with self._lock:
+            self._calls += 1
+            if self._calls == 1:
+                self._since = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._calls -= 1
+                if not self._calls:
+                    self.seconds += time.perf_counter() - self._since
+
+
+class Run:
+    """One request under way: pieces of audio come in, batches of windows go to threads that decode, and the calling
+    thread beats. The language, when nobody has said it, is that of the first window."""
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        request: SpeechRequest,
+        language: str | None,
+        batch: int,
+        callers: int,
+        beat: Callable[[float], None],
+    ) -> None:
+        self._loaded, self._request, self._beat = loaded, request, beat
+        self._batch, self._callers = batch, callers
+        self._stop = threading.Event()
+        self._waiting: dict[Future[list[Heard]], tuple[int, ...]] = {}
+        self._heard: dict[int, Heard] = {}
+        self._done = 0.0
+        self._called = time.monotonic()
+        self._count = 0
+        self.busy = Busy()
+        self.end = request.start
+        self.language, self.probability = (language, 1.0) if language else ("", 0.0)
+
+    def hear(self, audio: BinaryIO) -> None:
+        """Decodes it all. What `beat` raises ends it at once; a call that is on the device then ends by itself."""
+        ahead = Ahead(audio, self._request, self._stop)
+        pool = ThreadPoolExecutor(self._callers, "speech")
+        try:
+            for piece in ahead.pieces(self._tick):
+                self._submit(pool, piece)
+                self.end = round(piece.audio.end, 3)
+                self._collect(self._callers)
+            self._collect(0)
+            self._tick(self.end - self._request.start)
+        finally:
+            self._stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            ahead.close()
+
+    def result(self) -> list[Heard]:
+        """What was heard in each window, in order."""
+        return [self._heard[index] for index in range(self._count)]
+
+    def _submit(self, pool: ThreadPoolExecutor, piece: SpokenPiece) -> None:
+        """Batches of the windows, the longest first: the threads end together."""
+        if not piece.windows:
+            return
+        if not self.language:
+            with self.busy.working():
+                self.language, self.probability = detected(self._loaded, piece)
+        numbered = sorted(enumerate(piece.windows, self._count), key=lambda each: (-each[1].size, each[0]))
+        self._count += len(numbered)
+        listener = Listener(self._loaded.decoder, self._hint(), piece.audio.samples, piece.audio.first, self._step)
+        for at in range(0, len(numbered), self._batch):
+            part = numbered[at : at + self._batch]
+            future = pool.submit(self._decode, listener, [window for _, window in part])
+            self._waiting[future] = tuple(index for index, _ in part)
+
+    def _decode(self, listener: Listener, windows: Sequence[SpeechWindow]) -> list[Heard]:
+        with self.busy.working(), translated(f"transcribing with {self._request.model}"):
+            return listener.hear(windows)
+
+    def _collect(self, leave: int) -> None:
+        """Takes results until no more than `leave` batches are under way."""
+        self._called = time.monotonic()
+        while len(self._waiting) > leave:
+            done = wait(self._waiting, timeout=POLL, return_when=FIRST_COMPLETED).done
+            for future in done:
+                indices = self._waiting.pop(future)
+                self._heard.update(zip(indices, future.result(), strict=True))
+                self._done += sum(self._heard[index].window.speech_seconds for index in indices)
+            if done or time.monotonic() - self._called < LONGEST_CALL:
+                self._tick()
+
+    def _step(self) -> None:
+        """Called by the decoding threads between calls of the device."""
+        self._called = time.monotonic()
+        if self._stop.is_set():
+            raise Stopped
+
+    def _tick(self, done: float | None = None) -> None:
+        self._beat(self._done if done is None else done)
+
+    def _hint(self) -> Hint:
+        return Hint(self.language, self._request.prompt, self._request.hotwords)
+
+
+def detected(loaded: LoadedModel, piece: SpokenPiece) -> tuple[str, float]:
+    """The language of the first window of a piece, and its probability."""
+    with translated(f"detecting the language with {loaded.name}"):
+        samples = piece.windows[0].samples(piece.audio.samples, piece.audio.first)
+        language, probability = loaded.decoder.language(loaded.decoder.states([samples]))
+    return language, round(probability, 4)

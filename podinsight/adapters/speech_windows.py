@@ -1,0 +1,145 @@
+"""Windows for the speech model: stretches of speech put together, the pauses between them shortened. No model here.
+
+Whisper was trained on half minutes: with less context it hears worse, and in a long pause it stops before the end. So
+a window takes stretch after stretch up to LONGEST, and of each pause only what lies near the speech. Which windows
+there are follows from the stretches and the samples of their piece of audio alone.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Final
+
+from podinsight.adapters.speech_audio import RATE
+from podinsight.ports import Stretch
+
+if TYPE_CHECKING:
+    from podinsight.adapters.speech_audio import Samples
+
+LONGEST: Final = 28 * RATE
+REACH: Final = RATE // 10  # of a pause, on each side of a stretch (voice activity has put 0.2 s there already)
+BREAK: Final = 5 * RATE  # after such a pause something else begins
+_FRAME: Final = RATE // 50
+_SEARCHED: Final = 3 * RATE
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Samples [first, last) of the audio, in which somebody speaks in [since, until); counted as in `Window`."""
+
+    first: int
+    last: int
+    since: int
+    until: int
+
+    @property
+    def size(self) -> int:
+        return self.last - self.first
+
+
+@dataclass(frozen=True)
+class SpeechWindow:
+    """Pieces of audio, one after the other; at least one."""
+
+    pieces: tuple[Piece, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(piece.size for piece in self.pieces)
+
+    @property
+    def speech(self) -> tuple[Stretch, ...]:
+        """Where somebody speaks, in seconds of episode time."""
+        return tuple((piece.since / RATE, piece.until / RATE) for piece in self.pieces)
+
+    @property
+    def speech_seconds(self) -> float:
+        return sum(piece.until - piece.since for piece in self.pieces) / RATE
+
+    def episode_times(self, start: float, end: float) -> Stretch:
+        """What is at `start` to `end` seconds of the window, in episode time: it lies in the piece of its middle."""
+        ends = list(accumulate(piece.size for piece in self.pieces))
+        index = min(bisect_right(ends, (start + end) / 2 * RATE), len(ends) - 1)
+        piece = self.pieces[index]
+        shift = (piece.first - (ends[index] - piece.size)) / RATE
+        low, high = piece.first / RATE, piece.last / RATE
+        return min(max(start + shift, low), high), min(max(end + shift, low), high)
+
+    def samples(self, held: "Samples", first: int) -> "Samples":
+        """Its samples out of `held`, whose first sample has the number `first`."""
+        import numpy as np
+
+        return np.concatenate([held[piece.first - first : piece.last - first] for piece in self.pieces])
+
+    def split(self, at: int) -> "tuple[SpeechWindow | None, SpeechWindow | None]":
+        """What lies before sample `at` and what lies after it; None for nothing."""
+        before = tuple(_clipped(piece, piece.first, at) for piece in self.pieces if piece.since < at)
+        after = tuple(_clipped(piece, at, piece.last) for piece in self.pieces if piece.until > at)
+        return SpeechWindow(before) if before else None, SpeechWindow(after) if after else None
+
+    def pauses(self) -> tuple[Stretch, ...]:
+        """The pauses between the pieces, in seconds of episode time."""
+        return tuple((left.until / RATE, right.since / RATE) for left, right in pairwise(self.pieces))
+
+
+def compose(speech: Sequence[Stretch], held: "Samples", first: int) -> list[SpeechWindow]:
+    """Windows over all speech in a piece of audio. A stretch that is longer than a window is cut where it is quietest.
+
+    Args:
+        speech: where somebody speaks, in seconds of episode time, in order, not overlapping.
+        held: the samples. first: the number of the first one.
+    """
+    found: list[list[Piece]] = []
+    for piece in _pieces(_short_enough(speech, held, first), first, first + len(held)):
+        window = found[-1] if found else []
+        fits = sum(each.size for each in window) + piece.size <= LONGEST
+        if window and fits and piece.since - window[-1].until < BREAK:
+            window.append(piece)
+        else:
+            found.append([piece])
+    return [SpeechWindow(tuple(window)) for window in found]
+
+
+def quietest(held: "Samples", first: int, since: int, until: int) -> int:
+    """The number of the sample in [since, until) around which a fifth of a second is quietest."""
+    import numpy as np
+
+    frames = max((until - since) // _FRAME, 1)
+    part = held[since - first : since - first + frames * _FRAME]
+    sums = np.abs(part[: len(part) // _FRAME * _FRAME]).reshape(-1, _FRAME).sum(axis=1, dtype=np.float64)
+    if not len(sums):
+        return since
+    width = min(10, len(sums))
+    loudness = np.convolve(sums, np.ones(width), "valid")
+    return since + (int(loudness.argmin()) * _FRAME + width * _FRAME // 2)
+
+
+def _short_enough(speech: Sequence[Stretch], held: "Samples", first: int) -> Iterator[tuple[int, int]]:
+    """Stretches as numbers of samples inside the audio, none longer than a window."""
+    longest = LONGEST - 2 * REACH
+    for start, end in speech:
+        since, until = max(round(start * RATE), first), min(round(end * RATE), first + len(held))
+        while until - since > longest:
+            pieces = -(-(until - since) // longest)
+            middle = since + (until - since) // pieces
+            reach = min(_SEARCHED, longest - (middle - since))
+            cut = quietest(held, first, max(middle - _SEARCHED, since + _FRAME), middle + max(reach, _FRAME))
+            yield since, cut
+            since = cut
+        if since < until:
+            yield since, until
+
+
+def _pieces(stretches: Iterator[tuple[int, int]], first: int, last: int) -> list[Piece]:
+    bounds = list(stretches)
+    edges = [first, *((left[1] + right[0]) // 2 for left, right in pairwise(bounds)), last]
+    return [
+        Piece(max(since - REACH, low), min(until + REACH, high), since, until)
+        for (since, until), low, high in zip(bounds, edges, edges[1:], strict=False)
+    ]
+
+
+def _clipped(piece: Piece, first: int, last: int) -> Piece:
+    low, high = max(piece.first, first), min(piece.last, last)
+    return replace(piece, first=low, last=high, since=max(piece.since, low), until=min(piece.until, high))
