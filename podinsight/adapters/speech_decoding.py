@@ -87,7 +87,10 @@ class Decoder:
 
         if self._silence is None:
             return self._encode(windows, FULL)
-        full = [np.concatenate([own, self._silence[:, own.shape[1] : _filled(own.shape[1])]], axis=1) for own in map(self._trimmed, windows)]
+        full = [
+            np.concatenate([own, self._silence[:, own.shape[1] : _filled(own.shape[1])]], axis=1)
+            for own in map(self._trimmed, windows)
+        ]
         return np.concatenate(full)
 
     def language(self, states: "States") -> tuple[str, float]:
