@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from podinsight.adapters.speech_audio import RATE
 from podinsight.adapters.speech_decoding import Decoded, Decoder, Effort, Hint
 from podinsight.adapters.speech_windows import SpeechWindow, quietest
-from podinsight.domain.coverage import Hearing, Objection, covered_seconds, doubts, holes, judge, score
+from podinsight.domain.coverage import Hearing, Objection, covered_seconds, doubts, holes, is_stretched, judge, score
 from podinsight.domain.transcript import Word
 
 if TYPE_CHECKING:
@@ -178,15 +178,29 @@ def _kept(heard: Heard, before: SpeechWindow | None, after: SpeechWindow | None)
     high = before.pieces[-1].last / RATE if before is not None else float("inf")
     side = before or after
     for take in heard.takes:
-        words = tuple(word for word in take.words if low <= (word.start + word.end) / 2 < high)
+        words = tuple(
+            replace(word, start=max(word.start, low), end=min(word.end, high))
+            for word in take.words
+            if _is_between(word, low, high)
+        )
         if words and side is not None:
             tokens = max(round(take.tokens * len(words) / len(take.words)), 1)
             yield replace(take, window=side, words=words, tokens=tokens, limited=False)
 
 
+def _is_between(word: Word, low: float, high: float) -> bool:
+    """By its middle; a word that alignment stretched over the hole lies on the side of the cut that it reaches to."""
+    if not is_stretched(word):
+        return low <= (word.start + word.end) / 2 < high
+    return word.end > low and word.start < high
+
+
 def _without_inventions(heard: Heard) -> Heard:
-    kept = tuple(take for take in heard.takes if Objection.INVENTED not in judge(take.hearing))
-    return heard if len(kept) == len(heard.takes) else replace(heard, takes=kept)
+    """Takes keep what Whisper says of the silence, without the words that it put there."""
+    takes = tuple(
+        replace(take, words=(), tokens=0) if Objection.INVENTED in judge(take.hearing) else take for take in heard.takes
+    )
+    return replace(heard, takes=takes)
 
 
 def _middle(pause: tuple[float, float]) -> int:

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import Final, Protocol
 
 Stretch = tuple[float, float]  # from, to: seconds
@@ -182,10 +183,18 @@ def _uncovered(speech: Sequence[Stretch], words: Sequence[Spoken]) -> Iterator[S
             yield at, until
 
 
+def is_stretched(word: Spoken) -> bool:
+    """Whether it takes longer than a word does: alignment has stretched it over a hole before or behind it."""
+    return word.end - word.start > _longest(word)
+
+
+def _longest(word: Spoken) -> float:
+    return _WORD_SECONDS + _LETTER_SECONDS * sum(character.isalnum() for character in word.text)
+
+
 def _extent(word: Spoken) -> Iterator[Stretch]:
-    letters = sum(character.isalnum() for character in word.text)
-    longest = _WORD_SECONDS + _LETTER_SECONDS * letters
-    if word.end - word.start <= longest:
+    longest = _longest(word)
+    if not is_stretched(word):
         yield word.start - _SLACK, word.end + _SLACK
     else:
         yield word.start - _SLACK, word.start + longest / 2 + _SLACK
@@ -193,14 +202,13 @@ def _extent(word: Spoken) -> Iterator[Stretch]:
 
 
 def _runs(uncovered: Iterator[Stretch], speech: Sequence[Stretch]) -> Iterator[list[Stretch]]:
-    """Uncovered stretches that follow each other without a word between them."""
-    starts = {since for since, _ in speech}
-    ends = {until for _, until in speech}
+    """Uncovered stretches that follow each other without a word between them: only a pause lies there."""
+    before = {right[0]: left[1] for left, right in pairwise(speech)}
     run: list[Stretch] = []
     for since, until in uncovered:
         if since >= until:
             continue
-        if run and not (since in starts and run[-1][1] in ends):
+        if run and before.get(since) != run[-1][1]:
             yield run
             run = []
         run.append((since, until))
