@@ -122,6 +122,7 @@ def spans(stack: Stack, ids: list[str]) -> list[tuple[float, float]]:
         return [(row.start, row.end) for row in connection.execute(query)]
 
 
+@pytest.mark.timeout(300)  # the undisturbed run before it is counted too
 def test_a_dozen_random_kills_redo_at_most_a_chunk_each(tmp_path: Path) -> None:
     hit_and_check(tmp_path, episodes=4, kills=12, seconds=60, chunk=20, pause=(0.2, 1.0))
 
