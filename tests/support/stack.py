@@ -103,9 +103,18 @@ class Stack:
             return {(row.episode_id, row.stage, row.n): row.times for row in connection.execute(query)}
 
     def digests(self) -> dict[str, str]:
-        """key → sha256 of every object but kpis.json, where alone what varies by run may live."""
+        """key → sha256 of every object but kpis.json, where alone what varies by run may live.
+
+        What is in place is done; who put it there may still be tidying away what it was made from.
+        """
         objects = self.world.objects
-        keys = [info.key for area in ("raw", "stage") for info in objects.list(area)]
+
+        def keys_now() -> list[str]:
+            return [info.key for area in ("raw", "stage") for info in objects.list(area)]
+
+        scratch = ("/attempts/", "/parts/", "/chunks/")
+        wait_for(lambda: not any(each in key for key in keys_now() for each in scratch), 20, "scratch is tidied away")
+        keys = keys_now()
         return {
             key: hashlib.sha256(objects.get(key)).hexdigest() for key in keys if not key.endswith("/kpis/kpis.json")
         }
