@@ -26,8 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from podinsight.adapters.processors import cores
 from podinsight.adapters.speech_audio import RATE
-from podinsight.adapters.speech_models import cores
 from podinsight.adapters.whisper_models import WhisperOptions, find
 
 if TYPE_CHECKING:

@@ -7,16 +7,15 @@ from importlib.metadata import version
 from typing import BinaryIO, Final
 
 from podinsight.adapters import speech_decoding, speech_hearing, speech_windows, voice_activity
+from podinsight.adapters.processors import cores, instructions, one_algebra_thread
 from podinsight.adapters.speech_ahead import Ahead
 from podinsight.adapters.speech_audio import RATE, WINDOW
 from podinsight.adapters.speech_decoding import Decoder
 from podinsight.adapters.speech_models import (
     CPU_BATCH,
     batch_for,
-    cores,
     device,
     gpu_memory,
-    instructions,
     language_code,
     load,
     translated,
@@ -32,7 +31,7 @@ from podinsight.ports import SpeechRequest
 __all__ = ["WhisperOptions", "WhisperTranscriber"]
 
 GPU_CALLERS: Final = 2  # so that one prepares windows while the device decodes the other's
-RULES: Final = "windows 1"  # another number whenever the rules change what is heard
+RULES: Final = "windows 2"  # another number whenever the rules change what is heard
 
 
 class WhisperTranscriber:
@@ -52,7 +51,8 @@ class WhisperTranscriber:
         language = language_code(loaded.model.supported_languages, request.language)
         beat(0.0)
         run = Run(loaded, request, language, batch, self._callers(kind), beat)
-        run.hear(audio)
+        with one_algebra_thread():
+            run.hear(audio)
         heard = run.result()
         found = [segment for each in heard for segment in segments(each, request.words)]
         return Part(
@@ -145,8 +145,14 @@ def _decoding() -> str:
     """The rules that decide what is heard, with their constants."""
     facts = {
         "beam": speech_decoding.BEAM,
+        "sure": speech_decoding.SURE,
         "tokens": speech_decoding.TOKENS,
         "tail": f"{speech_decoding.TAIL / RATE:g} s",
+        "silence": f"{speech_decoding.SILENCE / RATE:g} s",
+        "enough": f"{speech_windows.ENOUGH / RATE:g} s",
+        "long_pause": f"{speech_windows.LONG_PAUSE / RATE:g} s",
+        "easing": speech_windows.EASING,
+        "louder": speech_windows.LOUDER,
         "longest": f"{speech_windows.LONGEST / RATE:g} s",
         "reach": f"{speech_windows.REACH / RATE:g} s",
         "break": f"{speech_windows.BREAK / RATE:g} s",
@@ -154,6 +160,7 @@ def _decoding() -> str:
         "no_repeat": speech_hearing.NO_REPEAT,
         "missing": f"{coverage.MISSING_SECONDS:g} s",
         "logprob": coverage.LOGPROB,
+        "crowded": f"{coverage.CROWDED_LETTERS_A_SECOND:g} letters/s",
         "compression": coverage.COMPRESSION,
         "speech": ", ".join(
             f"{name} {said}" for name, said in voice_activity.profile() if name.endswith(("old", "ms"))

@@ -4,11 +4,11 @@ import queue
 import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from podinsight.adapters.speech_audio import Window, windows
-from podinsight.adapters.speech_windows import SpeechWindow, compose
+from podinsight.adapters.speech_windows import SpeechWindow, compose, levelled
 from podinsight.adapters.voice_activity import VoiceActivity, stretches
 from podinsight.ports import SpeechRequest, Stretch
 
@@ -73,7 +73,8 @@ class Ahead:
         try:
             request = self._request
             for piece in windows(self._audio, request.start, request.end, self._tick, request.offset):
-                self._put(SpokenPiece(piece, tuple(compose(self._speech(piece), piece.samples, piece.first))))
+                composed = tuple(compose(self._speech(piece), piece.samples, piece.first))
+                self._put(SpokenPiece(replace(piece, samples=levelled(composed, piece.samples, piece.first)), composed))
         except Stopped:
             return
         except BaseException as error:  # raised again in the thread that waits for the pieces

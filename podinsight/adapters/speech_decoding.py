@@ -1,14 +1,16 @@
-"""Windows of samples → text with times, on one loaded Whisper model: features, encoder, beam search, alignment.
+"""Windows of samples → text with times, on one loaded Whisper model: features, encoder, search, alignment.
 
 On a CPU the encoder takes most of the time, and it takes fewer than its 30 seconds; but without the silence that it
 was trained to see behind the speech, the decoder finds no end and begins anew. So only the speech (and a second of
-silence) is encoded, and the rest of the 30 seconds is what the encoder makes of silence, computed once a model. On a
-GPU the encoder is cheap: there the silence is encoded too. Either way what the decoder gets for a window has one
-shape and depends on nothing but the window, so batches of any size give the same tokens.
+silence) is encoded, and behind it comes what the encoder makes of silence, computed once a model; some seconds of it
+do, and each second less is less to attend to for every token. On a GPU the encoder is cheap: there all 30 seconds are
+encoded. Either way what the decoder gets for a window depends on nothing but the window, so batches of any size give
+the same tokens.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from podinsight.adapters.speech_audio import RATE
@@ -22,11 +24,16 @@ if TYPE_CHECKING:
     States = NDArray[np.float32]
 
 FULL: Final = 30 * RATE
-TAIL: Final = RATE  # of silence behind the speech
+TAIL: Final = RATE  # of silence encoded behind the speech
+SILENCE: Final = 5 * RATE  # behind that
+# A greedy search as sure as this (average log-probability) is left as it is: a wider one finds nearly always the same.
+SURE: Final = -0.2
 BEAM: Final = 5
 TOKENS: Final = 224  # as Whisper's own limit for half a minute; fixed, so that batches do not change it
+_LOOP: Final = 3  # times
 _HOP: Final = 160
 _STATE: Final = 320  # samples behind one state of the encoder
+_STEP: Final = RATE  # lengths are whole seconds, so that windows can share a batch
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Hint:
 
 @dataclass(frozen=True)
 class Effort:
-    """How the words are searched for."""
+    """How the words are searched for. beam: how wide where the greedy search is not sure (SURE)."""
 
     beam: int = BEAM
     no_repeat: int = 0  # n-grams of this length are not said twice
@@ -81,17 +88,20 @@ class Decoder:
         self._trims = model.model.device == "cpu"
         self._silence: States | None = self._encode([np.zeros(FULL, np.float32)], FULL) if self._trims else None
 
-    def states(self, windows: "Sequence[Samples]") -> "States":
-        """[n, 1500, size of the model]: what the decoder listens to, on the CPU."""
+    def states(self, windows: "Sequence[Samples]") -> "list[States]":
+        """What the decoder listens to, for each window, on the CPU: [1, number of states, size of the model]."""
         import numpy as np
 
-        if self._silence is None:
-            return self._encode(windows, FULL)
-        full = [
-            np.concatenate([own, self._silence[:, own.shape[1] : _filled(own.shape[1])]], axis=1)
-            for own in map(self._trimmed, windows)
-        ]
-        return np.concatenate(full)
+        silence = self._silence
+        if silence is None:
+            encoded = self._encode(windows, FULL)
+            return [encoded[n : n + 1] for n in range(len(windows))]
+        found = []
+        for samples in windows:
+            own = self._encode([samples], min(_whole(len(samples) + TAIL, _STATE), FULL))
+            size = min(_whole(len(samples) + TAIL + SILENCE, _STEP), FULL) // _STATE
+            found.append(np.concatenate([own, silence[:, own.shape[1] : size]], axis=1))
+        return found
 
     def language(self, states: "States") -> tuple[str, float]:
         """The most probable language of one window and its probability."""
@@ -105,55 +115,63 @@ class Decoder:
         model = self._model
         tokenizer = Tokenizer(model.hf_tokenizer, model.model.is_multilingual, "transcribe", hint.language)
         states = self.states(windows)
-        results = self._generate(states, tokenizer, hint, effort)
-        texts = [[token for token in result.sequences_ids[0] if token < tokenizer.eot] for result in results]
-        frames = [max(len(samples) // _HOP, 2) for samples in windows]
-        timed = self._timed(states, tokenizer, texts, frames)
-        return [_decoded(result, words) for result, words in zip(results, timed, strict=True)]
+        found = []
+        for samples, own, result in zip(windows, states, self._search(states, tokenizer, hint, effort), strict=True):
+            said = said_once(result.sequences_ids[0])
+            words = self._timed(own, tokenizer, [token for token in said if token < tokenizer.eot], len(samples))
+            found.append(Decoded(words, _average(result), float(result.no_speech_prob), len(said), len(said) >= TOKENS))
+        return found
 
-    def _generate(self, states: "States", tokenizer: Any, hint: Hint, effort: Effort) -> Any:
+    def _search(self, states: "Sequence[States]", tokenizer: Any, hint: Hint, effort: Effort) -> list[Any]:
+        """Greedy, and with the beam where that is not sure; the surer of the two."""
+        results = self._generate(states, tokenizer, hint, replace(effort, beam=1))
+        unsure = [n for n, result in enumerate(results) if _average(result) < SURE]
+        wider = self._generate([states[n] for n in unsure], tokenizer, hint, effort)
+        for n, result in zip(unsure, wider, strict=True):
+            results[n] = max(results[n], result, key=_average)
+        return results
+
+    def _generate(self, states: "Sequence[States]", tokenizer: Any, hint: Hint, effort: Effort) -> list[Any]:
+        import numpy as np
         from faster_whisper.transcribe import get_suppressed_tokens
 
         before = tokenizer.encode(" " + hint.prompt.strip()) if hint.prompt else []
         prompt = self._model.get_prompt(tokenizer, before, without_timestamps=True, hotwords=hint.hotwords)
-        return self._model.model.generate(
-            _view(states),
-            [prompt] * len(states),
-            beam_size=effort.beam,
-            no_repeat_ngram_size=effort.no_repeat,
-            max_length=min(len(prompt) + TOKENS, self._model.max_length),
-            suppress_blank=True,
-            suppress_tokens=get_suppressed_tokens(tokenizer, [-1]),
-            return_scores=True,
-            return_no_speech_prob=True,
-        )
+        alike: defaultdict[int, list[int]] = defaultdict(list)
+        for n, own in enumerate(states):
+            alike[own.shape[1]].append(n)
+        results: list[Any] = [None] * len(states)
+        for numbers in alike.values():
+            found = self._model.model.generate(
+                _view(np.concatenate([states[n] for n in numbers])),
+                [prompt] * len(numbers),
+                beam_size=effort.beam,
+                no_repeat_ngram_size=effort.no_repeat,
+                max_length=self._model.max_length,
+                suppress_blank=True,
+                suppress_tokens=get_suppressed_tokens(tokenizer, [-1]),
+                return_scores=True,
+                return_no_speech_prob=True,
+            )
+            for n, result in zip(numbers, found, strict=True):
+                results[n] = result
+        return results
 
-    def _timed(
-        self, states: "States", tokenizer: Any, texts: list[list[int]], frames: list[int]
-    ) -> list[tuple[TimedWord, ...]]:
-        """The words of each window with their times, by alignment: the model's attention says where it listened."""
+    def _timed(self, states: "States", tokenizer: Any, text: list[int], size: int) -> tuple[TimedWord, ...]:
+        """The words of a window of `size` samples with their times, by alignment: the model's attention says where it
+        listened."""
         from faster_whisper.transcribe import merge_punctuations
 
-        spoken = [index for index, text in enumerate(texts) if text]
-        found: list[tuple[TimedWord, ...]] = [()] * len(texts)
-        if not spoken:
-            return found
-        chosen = _view(states[spoken])
-        aligned = self._model.find_alignment(
-            tokenizer, [texts[index] for index in spoken], chosen, [frames[index] for index in spoken]
+        if not text:
+            return ()
+        own = _view(states[:, : min(_whole(size + TAIL, _STATE), FULL) // _STATE])
+        words = self._model.find_alignment(tokenizer, [text], own, max(size // _HOP, 2))[0]
+        merge_punctuations(words, "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、")
+        return tuple(
+            TimedWord(float(word["start"]), float(word["end"]), word["word"], float(word["probability"]))
+            for word in words
+            if word["word"]
         )
-        for index, words in zip(spoken, aligned, strict=True):
-            merge_punctuations(words, "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、")
-            found[index] = tuple(
-                TimedWord(float(word["start"]), float(word["end"]), word["word"], float(word["probability"]))
-                for word in words
-                if word["word"]
-            )
-        return found
-
-    def _trimmed(self, samples: "Samples") -> "States":
-        size = min(-(-(len(samples) + TAIL) // _STATE) * _STATE, FULL)
-        return self._encode([samples], size)
 
     def _encode(self, windows: "Sequence[Samples]", size: int) -> "States":
         import numpy as np
@@ -161,16 +179,8 @@ class Decoder:
         model = self._model
         filled = [np.pad(samples[:size], (0, max(size - len(samples), 0))) for samples in windows]
         features = [model.feature_extractor(each, padding=0)[:, : size // _HOP] for each in filled]
-        states = np.asarray(model.model.encode(_view(np.stack(features)), to_cpu=True))
+        states: States = np.asarray(model.model.encode(_view(np.stack(features)), to_cpu=True))
         return states
-
-
-SILENCE = 1500
-BUCKET = 250
-
-
-def _filled(size: int) -> int:
-    return min(-(-(size + SILENCE) // BUCKET) * BUCKET, 1500)
 
 
 def _view(array: "NDArray[np.float32]") -> Any:
@@ -180,7 +190,25 @@ def _view(array: "NDArray[np.float32]") -> Any:
     return ctranslate2.StorageView.from_array(np.ascontiguousarray(array))
 
 
-def _decoded(result: Any, words: tuple[TimedWord, ...]) -> Decoded:
+def said_once(tokens: list[int]) -> list[int]:
+    """Tokens that only the limit has ended, without the repeats at their end: the model has found no end behind the
+    speech and said its last words again and again."""
+    if len(tokens) < TOKENS:
+        return tokens
+    for length in range(1, len(tokens) // _LOOP + 1):
+        end = len(tokens)
+        while end > length and tokens[end - 1] == tokens[end - 1 - length]:
+            end -= 1
+        if len(tokens) - end >= (_LOOP - 1) * length:
+            return tokens[:end]
+    return tokens
+
+
+def _whole(size: int, unit: int) -> int:
+    return -(-size // unit) * unit
+
+
+def _average(result: Any) -> float:
+    """Log-probability of a token, as faster-whisper's avg_logprob."""
     tokens = len(result.sequences_ids[0])
-    average = result.scores[0] * tokens / (tokens + 1) if tokens else 0.0  # as faster-whisper's avg_logprob
-    return Decoded(words, float(average), float(result.no_speech_prob), tokens, tokens >= TOKENS)
+    return float(result.scores[0] * tokens / (tokens + 1)) if tokens else 0.0

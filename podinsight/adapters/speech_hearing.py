@@ -89,8 +89,16 @@ class Listener:
         self._decoder, self._hint, self._held, self._first, self._step = decoder, hint, held, first, step
 
     def hear(self, windows: Sequence[SpeechWindow]) -> list[Heard]:
-        """What is said in each window; those that the coverage check objects to are decoded again, one by one."""
-        return [self._checked(heard, DEPTH) for heard in self._decode(windows, Effort())]
+        """What is said in each window at first hearing."""
+        return self._decode(windows, Effort())
+
+    def objects(self, heard: Heard) -> bool:
+        """Whether the coverage check objects to what was heard."""
+        return bool(judge(heard.hearing))
+
+    def check(self, heard: Heard) -> Heard:
+        """It, or something better that is heard when the window is decoded again, should the coverage check object."""
+        return self._checked(heard, DEPTH)
 
     def _decode(self, windows: Sequence[SpeechWindow], effort: Effort) -> list[Heard]:
         self._step()

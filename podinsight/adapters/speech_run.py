@@ -2,17 +2,18 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, BinaryIO, Final
 
 from podinsight.adapters.speech_ahead import POLL, Ahead, SpokenPiece, Stopped
 from podinsight.adapters.speech_decoding import Decoder, Hint
 from podinsight.adapters.speech_hearing import Heard, Listener
 from podinsight.adapters.speech_models import translated
-from podinsight.adapters.speech_windows import SpeechWindow
 from podinsight.ports import SpeechRequest
 
 # A native call that takes longer than this counts as hanging: no more beats, and the lease's watchdog takes over.
@@ -68,7 +69,9 @@ class Run:
         self._loaded, self._request, self._beat = loaded, request, beat
         self._batch, self._callers = batch, callers
         self._stop = threading.Event()
+        self._todo: deque[tuple[tuple[int, ...], Callable[[], list[Heard]]]] = deque()
         self._waiting: dict[Future[list[Heard]], tuple[int, ...]] = {}
+        self._listeners: dict[int, Listener] = {}  # of windows heard once at most
         self._heard: dict[int, Heard] = {}
         self._done = 0.0
         self._called = time.monotonic()
@@ -83,10 +86,10 @@ class Run:
         pool = ThreadPoolExecutor(self._callers, "speech")
         try:
             for piece in ahead.pieces(self._tick):
-                self._submit(pool, piece)
+                self._add(piece)
                 self.end = round(piece.audio.end, 3)
-                self._collect(self._callers)
-            self._collect(0)
+                self._work(pool, self._callers)
+            self._work(pool, 0)
             self._tick(self.end - self._request.start)
         finally:
             self._stop.set()
@@ -97,8 +100,8 @@ class Run:
         """What was heard in each window, in order."""
         return [self._heard[index] for index in range(self._count)]
 
-    def _submit(self, pool: ThreadPoolExecutor, piece: SpokenPiece) -> None:
-        """Batches of the windows, the longest first: the threads end together."""
+    def _add(self, piece: SpokenPiece) -> None:
+        """Batches of the windows, the longest first and ever fewer in a batch: the threads end together."""
         if not piece.windows:
             return
         if not self.language:
@@ -107,26 +110,39 @@ class Run:
         numbered = sorted(enumerate(piece.windows, self._count), key=lambda each: (-each[1].size, each[0]))
         self._count += len(numbered)
         listener = Listener(self._loaded.decoder, self._hint(), piece.audio.samples, piece.audio.first, self._step)
-        for at in range(0, len(numbered), self._batch):
-            part = numbered[at : at + self._batch]
-            future = pool.submit(self._decode, listener, [window for _, window in part])
-            self._waiting[future] = tuple(index for index, _ in part)
+        while numbered:
+            size = min(self._batch, -(-len(numbered) // (2 * self._callers)))
+            part, numbered = numbered[:size], numbered[size:]
+            indices = tuple(index for index, _ in part)
+            self._listeners.update(dict.fromkeys(indices, listener))
+            self._todo.append((indices, partial(listener.hear, [window for _, window in part])))
 
-    def _decode(self, listener: Listener, windows: Sequence[SpeechWindow]) -> list[Heard]:
-        with self.busy.working(), translated(f"transcribing with {self._request.model}"):
-            return listener.hear(windows)
-
-    def _collect(self, leave: int) -> None:
-        """Takes results until no more than `leave` batches are under way."""
+    def _work(self, pool: ThreadPoolExecutor, leave: int) -> None:
+        """Has it done until all is under way, in no more than `leave` calls."""
         self._called = time.monotonic()
-        while len(self._waiting) > leave:
+        while self._todo or len(self._waiting) > leave:
+            while self._todo and len(self._waiting) <= self._callers:  # one more, so that no thread waits for this one
+                indices, call = self._todo.popleft()
+                self._waiting[pool.submit(self._on_device, call)] = indices
             done = wait(self._waiting, timeout=POLL, return_when=FIRST_COMPLETED).done
             for future in done:
-                indices = self._waiting.pop(future)
-                self._heard.update(zip(indices, future.result(), strict=True))
-                self._done += sum(self._heard[index].window.speech_seconds for index in indices)
+                for index, heard in zip(self._waiting.pop(future), future.result(), strict=True):
+                    self._take(index, heard)
             if done or time.monotonic() - self._called < LONGEST_CALL:
                 self._tick()
+
+    def _on_device(self, call: Callable[[], list[Heard]]) -> list[Heard]:
+        with self.busy.working(), translated(f"transcribing with {self._request.model}"):
+            return call()
+
+    def _take(self, index: int, heard: Heard) -> None:
+        """What was heard first is checked, and that is done next: decoding a window again takes longest of all."""
+        listener = self._listeners.pop(index, None)
+        if listener is not None and listener.objects(heard):
+            self._todo.appendleft(((index,), lambda: [listener.check(heard)]))
+            return
+        self._heard[index] = heard
+        self._done += heard.window.speech_seconds
 
     def _step(self) -> None:
         """Called by the decoding threads between calls of the device."""
@@ -145,5 +161,5 @@ def detected(loaded: LoadedModel, piece: SpokenPiece) -> tuple[str, float]:
     """The language of the first window of a piece, and its probability."""
     with translated(f"detecting the language with {loaded.name}"):
         samples = piece.windows[0].samples(piece.audio.samples, piece.audio.first)
-        language, probability = loaded.decoder.language(loaded.decoder.states([samples]))
+        language, probability = loaded.decoder.language(loaded.decoder.states([samples])[0])
     return language, round(probability, 4)

@@ -29,11 +29,19 @@ LOGPROB: Final = -1.0
 NO_SPEECH: Final = 0.6
 # Nobody speaks faster: auctioneers reach 25 letters a second, readers 15.
 LETTERS_A_SECOND: Final = 30.0
+# Nor a few words as fast as this: alignment has put what was made up into no time at all.
+CROWDED_LETTERS_A_SECOND: Final = 45.0
+_CROWD: Final = 6  # words
 # A run of the same n words: people say "no, no, no, no" and "very, very"; six times in a row is the machine.
 _REPEATS: Final = {1: 6, 2: 5, 3: 4}
 _MANY_WORDS_REPEATS: Final = 3
 _LONGEST_REPEAT: Final = 12
 _MEANS: Final = 0.5  # of a second of speech: less than that alone says nothing
+# A breath, applause or a door that voice activity took for speech becomes "Bye bye" or "Oh": for so little of it the
+# thresholds are stricter.
+_LITTLE: Final = 3.0  # seconds
+_LITTLE_NO_SPEECH: Final = 0.4
+_LITTLE_LOGPROB: Final = -0.6
 # What the captions that Whisper has learned from say in silence and music.
 INVENTIONS: Final = re.compile(
     r"(thanks?( you)?( (so|very) much)?( for (watching|listening|viewing))?|(please )?(like and )?subscribe.*"
@@ -148,9 +156,20 @@ def _checks(hearing: Hearing) -> Iterator[tuple[Objection, bool]]:
     yield Objection.MISSING, not nobody and bool(holes(hearing.speech, hearing.words))
     yield Objection.LOOP, hearing.limited or is_loop(text)
     yield Objection.CONFIDENCE, bool(text) and hearing.avg_logprob < LOGPROB
-    letters = sum(character.isalnum() for character in text)
-    yield Objection.RATE, letters > LETTERS_A_SECOND * max(seconds, _MEANS)
+    yield Objection.RATE, _letters(text) > LETTERS_A_SECOND * max(seconds, _MEANS) or _is_crowded(hearing.words)
     yield Objection.INVENTED, _is_invented(hearing, text, seconds)
+
+
+def _letters(text: str) -> int:
+    return sum(character.isalnum() for character in text)
+
+
+def _is_crowded(words: Sequence[Spoken]) -> bool:
+    for at in range(len(words) - _CROWD + 1):
+        crowd = words[at : at + _CROWD]
+        if _letters("".join(word.text for word in crowd)) > CROWDED_LETTERS_A_SECOND * (crowd[-1].end - crowd[0].start):
+            return True
+    return False
 
 
 def _is_invented(hearing: Hearing, text: str, seconds: float) -> bool:
@@ -159,6 +178,8 @@ def _is_invented(hearing: Hearing, text: str, seconds: float) -> bool:
         return False
     unsure = hearing.no_speech_prob > NO_SPEECH
     if unsure and hearing.avg_logprob < LOGPROB:
+        return True
+    if seconds < _LITTLE and hearing.no_speech_prob > _LITTLE_NO_SPEECH and hearing.avg_logprob < _LITTLE_LOGPROB:
         return True
     known = INVENTIONS.fullmatch(text.strip(" .!?…,")) is not None
     return known and (unsure or seconds < _MEANS or hearing.avg_logprob < LOGPROB / 2)
@@ -189,7 +210,7 @@ def is_stretched(word: Spoken) -> bool:
 
 
 def _longest(word: Spoken) -> float:
-    return _WORD_SECONDS + _LETTER_SECONDS * sum(character.isalnum() for character in word.text)
+    return _WORD_SECONDS + _LETTER_SECONDS * _letters(word.text)
 
 
 def _extent(word: Spoken) -> Iterator[Stretch]:

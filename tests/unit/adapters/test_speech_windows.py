@@ -10,7 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podinsight.adapters.speech_audio import RATE
-from podinsight.adapters.speech_windows import BREAK, LONGEST, REACH, Piece, SpeechWindow, compose, quietest
+from podinsight.adapters.speech_windows import (
+    BREAK,
+    EASING,
+    ENOUGH,
+    LONG_PAUSE,
+    LONGEST,
+    LOUDER,
+    REACH,
+    Piece,
+    SpeechWindow,
+    compose,
+    levelled,
+    quietest,
+)
 from podinsight.ports import Stretch
 
 if TYPE_CHECKING:
@@ -81,15 +94,57 @@ def test_cuts_are_in_pauses_alone_and_in_every_long_one(speech: tuple[Stretch, .
 
 @FEW
 @given(spoken(longest=UNCUT * 1000))
-def test_two_windows_without_a_long_pause_between_them_would_not_fit_into_one(speech: tuple[Stretch, ...]) -> None:
-    """As much context as there is: a run of stretches that fits is one window."""
-    runs: list[list[SpeechWindow]] = []
-    for window in compose(speech, NOISE, 0):
-        if runs and window.pieces[0].since - runs[-1][-1].pieces[-1].until < BREAK:
-            runs[-1].append(window)
-        else:
-            runs.append([window])
-    assert all(len(run) == 1 or sum(window.size for window in run) > LONGEST for run in runs)
+def test_a_window_ends_in_a_pause_that_is_long_for_its_length_or_where_the_next_one_would_not_fit(
+    speech: tuple[Stretch, ...],
+) -> None:
+    windows = compose(speech, NOISE, 0)
+    for n, (left, right) in enumerate(pairwise(windows)):
+        pause = right.pieces[0].since - left.pieces[-1].until
+        assert (
+            pause >= BREAK
+            or (left.size >= ENOUGH and pause >= LONG_PAUSE - EASING * (left.size - ENOUGH))
+            or sum(window.size for window in windows[n:]) > LONGEST
+        )
+    for window in windows:
+        size = 0
+        for one, two in pairwise(window.pieces):
+            size += one.size
+            if size >= ENOUGH:
+                assert two.since - one.until < max(LONG_PAUSE - EASING * (size - ENOUGH), 1)
+
+
+def test_where_nobody_pauses_for_long_a_window_ends_in_the_longest_pause_of_its_second_half() -> None:
+    speech = [(n * 3.0, n * 3.0 + (2.85 if n == 5 else 2.9)) for n in range(12)]
+    windows = compose(speech, NOISE, 0)
+    assert [len(window.pieces) for window in windows] == [6, 6]
+
+
+@FEW
+@given(spoken())
+def test_quiet_pieces_are_made_louder_within_bounds_and_nothing_else_changes(speech: tuple[Stretch, ...]) -> None:
+    quieter = NOISE.copy()
+    for since, until in samples_of(speech)[::2]:
+        quieter[since:until] *= 0.1
+    before = quieter.copy()
+    windows = compose(speech, quieter, 0)
+    found = levelled(windows, quieter, 0)
+    assert np.array_equal(quieter, before), "what it was given stays as it was"
+    inside = np.zeros(len(NOISE), bool)
+    for piece in all_pieces(windows):
+        inside[piece.first : piece.last] = True
+    assert np.array_equal(found[~inside], quieter[~inside])
+    assert np.all(np.abs(found) >= np.abs(quieter) - 1e-9)
+    assert np.all(np.abs(found) <= np.minimum(np.abs(quieter) * LOUDER + 1e-6, 1))
+
+
+def test_a_quiet_voice_next_to_a_loud_one_is_made_louder() -> None:
+    quieter = NOISE.copy()
+    quieter[4 * RATE : 6 * RATE] *= 0.6
+    windows = compose([(1.0, 3.0), (4.2, 5.8)], quieter, 0)
+    found = levelled(windows, quieter, 0)
+    level = [float(np.sqrt(np.mean(np.square(found[a * RATE : b * RATE])))) for a, b in ((1, 3), (4, 6))]
+    assert level[1] == pytest.approx(level[0], rel=0.1)
+    assert np.array_equal(levelled(windows[:0], quieter, 0), quieter)
 
 
 @FEW
@@ -132,16 +187,6 @@ def test_of_a_pause_only_what_is_near_the_speech_is_taken() -> None:
         window.samples(NOISE[RATE // 2 :], RATE // 2),
         np.concatenate([NOISE[piece.first : piece.last] for piece in window.pieces]),
     )
-
-
-def test_the_longest_pause_about_the_middle_is_cut() -> None:
-    size = UNCUT / 6
-    at, speech = 0.0, []
-    for n in range(10):
-        speech.append((round(at, 3), round(at + size, 3)))
-        at += size + (0.9 if n == 4 else 0.3)
-    one, other = compose(speech, NOISE, 0)
-    assert (len(one.pieces), len(other.pieces)) == (5, 5)
 
 
 def test_a_stretch_longer_than_a_window_is_cut_where_it_is_quietest() -> None:
