@@ -1,12 +1,13 @@
-"""The whole pipeline against plain faster-whisper in a loop: same files, same settings, same cores, one run.
+"""The whole pipeline against plain faster-whisper in a loop: same files, same model, same cores, one run.
 
     make bench-pipeline AUDIO=DIR     (recordings of 20 s or more; the samples when AUDIO is not given)
 
 The pipeline runs in a stack of its own, warm (one episode went through before), from the first claim to the last
-commit. The peer is `faster_whisper.WhisperModel.transcribe` in a loop in a process of its own, its model loaded before
-and one file transcribed. The recordings go in batches, and the two take turns with each batch (first one begins, then
-the other), so that a slow minute of the machine hits both. A run is all recordings once; the last line is
-`{"ratio": …}`: the median over the runs of pipeline seconds over loop seconds.
+commit. The peer is `faster_whisper.WhisperModel.transcribe` with its default settings in a loop in a process of its
+own, its model loaded before and one file transcribed. The recordings go in batches, and the two take turns with each
+batch (first one begins, then the other), so that a slow minute of the machine hits both. A run is all recordings
+once; the last line is `{"ratio": …, "device_share": …}`: medians over the runs of pipeline seconds over loop seconds,
+and of the seconds in which the speech model computed over those from the gpu worker's first claim to its last commit.
 """
 
 import argparse
@@ -37,14 +38,14 @@ PEER = """
 import os, sys, time
 from faster_whisper import WhisperModel
 from podinsight.adapters import whisper_models
-from podinsight.adapters.faster_whisper_speech import DECODING, WhisperOptions
+from podinsight.adapters.whisper_models import WhisperOptions
 options = WhisperOptions(device="cpu", compute_type="auto", cpu_threads=0, model_dir=None, cache_dir=None)
 model = WhisperModel(str(whisper_models.find(sys.argv[1], options)), device="cpu", compute_type="int8",
                      cpu_threads=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
 for line in sys.stdin:
     started = time.monotonic()
     for file in line.rstrip("\\n").split("\\t"):
-        segments, _info = model.transcribe(file, **DECODING)
+        segments, _info = model.transcribe(file)
         text = [segment.text for segment in segments]
     print(time.monotonic() - started, flush=True)
 """
@@ -110,10 +111,11 @@ def feed_of(folder: Path, files: Sequence[Path], url: str, name: str) -> str:
     return f"{url}{name}.xml"
 
 
-def run_pipeline(world: "Container", feed_url: str) -> float:
-    """Seconds from the first claim to the last commit of a new feed's episodes, by the stack that is up."""
+def run_pipeline(world: "Container", feed_url: str) -> tuple[float, float, float]:
+    """Seconds from the first claim to the last commit of a new feed's episodes, by the stack that is up; those from
+    the first chunk's claim to the last one's commit; and those in which the speech model computed."""
     from podinsight.adapters.database import SqlStore
-    from podinsight.adapters.database.models import stage_runs
+    from podinsight.adapters.database.models import speech_days, stage_runs
     from podinsight.domain.work import OPEN_STATES, State
     from podinsight.services.dispatch import dispatch
     from podinsight.services.poll import PollPorts, poll_feed
@@ -124,6 +126,9 @@ def run_pipeline(world: "Container", feed_url: str) -> float:
     poll_feed(PollPorts(store, world.fetcher, world.parser, world.clock), feed, 3600.0)
     ids = [episode.id for episode in store.catalogue.first_episodes(None, feed.id)]
     since = time.time()
+    computed = select(func.coalesce(func.sum(speech_days.c.device_seconds), 0.0))
+    with store.db.read() as connection:
+        before = connection.execute(computed).scalar_one()
     store.work.enqueue_fetch(ids, 5, {"model": MODEL}, "benchmark")
     dispatch(store, world.queue)
     while True:
@@ -139,7 +144,10 @@ def run_pipeline(world: "Container", feed_url: str) -> float:
             stage_runs.c.outcome == "done", stage_runs.c.at >= since
         )
         began, ended = connection.execute(query).one()
-    return float(ended - began)
+        chunks = query.where(stage_runs.c.stage == "transcribe", stage_runs.c.n >= 0)
+        claimed, committed = connection.execute(chunks).one()
+        device = connection.execute(computed).scalar_one() - before
+    return float(ended - began), float(committed - claimed), float(device)
 
 
 def main() -> None:
@@ -172,22 +180,30 @@ def main() -> None:
         world = build(settings)
         loops: list[float] = []
         pipelines: list[float] = []
+        shares: list[float] = []
         try:
             with FolderServer(served) as web:
                 run_pipeline(world, feed_of(served, files[:1], web.url(""), "warm"))
                 batches = [files[at : at + options.batch] for at in range(0, len(files), options.batch)]
                 for run in range(options.runs):
-                    loop = pipeline = 0.0
+                    loop = 0.0
+                    took: list[tuple[float, float, float]] = []
                     for turn, batch in enumerate(batches):
                         feed = feed_of(served, batch, web.url(""), f"{run}-{turn}")
                         if (run + turn) % 2:
-                            pipeline += run_pipeline(world, feed)
+                            took.append(run_pipeline(world, feed))
                         loop += peer.run(batch)
                         if not (run + turn) % 2:
-                            pipeline += run_pipeline(world, feed)
+                            took.append(run_pipeline(world, feed))
+                    pipeline, worker, device = map(sum, zip(*took, strict=True))
                     loops.append(loop)
                     pipelines.append(pipeline)
-                    print(f"run {run + 1}: loop {loop:.2f} s, pipeline {pipeline:.2f} s", flush=True)
+                    shares.append(device / worker)
+                    print(
+                        f"run {run + 1}: loop {loop:.2f} s, pipeline {pipeline:.2f} s, "
+                        f"of the gpu worker's {worker:.2f} s the model computed {device:.2f} s",
+                        flush=True,
+                    )
         finally:
             peer.end()
             world.store.close()
@@ -197,7 +213,7 @@ def main() -> None:
         f"medians: loop {statistics.median(loops):.2f} s ({total / statistics.median(loops):.1f} × real time), "
         f"pipeline {statistics.median(pipelines):.2f} s"
     )
-    print(json.dumps({"ratio": round(ratio, 3)}))
+    print(json.dumps({"ratio": round(ratio, 3), "device_share": round(statistics.median(shares), 3)}))
 
 
 if __name__ == "__main__":

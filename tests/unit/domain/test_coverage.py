@@ -225,6 +225,22 @@ def test_nobody_speaks_that_fast() -> None:
         assert judge(Hearing(((0.0, length),), words, SURE)) == objections
 
 
+def test_six_words_in_no_time_are_more_than_anyone_says() -> None:
+    """Alignment puts what was made up behind the last word into no time at all."""
+    end = GOOD.words[-1].end
+    invented = read(["go", "somewhere", "and", "do", "something", "else"], end - 0.5, 0.02)
+    assert Objection.RATE in judge(replace(GOOD, words=[*GOOD.words, *invented]))
+    assert Objection.RATE not in judge(replace(GOOD, words=[*GOOD.words, *invented[:3]]))
+    assert Objection.RATE not in judge(Hearing(((0.0, 2.4),), read(TEXT[:12], each=0.2), SURE))
+
+
+def test_little_speech_has_to_be_surer() -> None:
+    breath = Hearing(((0.0, 2.0),), read(["oh", "bye"]), LOGPROB * 0.7, NO_SPEECH * 0.8)
+    assert Objection.INVENTED in judge(breath)
+    assert Objection.INVENTED not in judge(replace(breath, speech=((0.0, 4.0),)))
+    assert Objection.INVENTED not in judge(replace(breath, avg_logprob=LOGPROB * 0.5))
+
+
 @pytest.mark.parametrize("text", ["Thank you.", "Thanks for watching!", "Subtitles by the Amara.org community", "you"])
 def test_what_captions_say_in_silence_is_invented_when_the_model_is_not_sure(text: str) -> None:
     words = [Word(0.0, 0.8, f" {text}")]
