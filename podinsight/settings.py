@@ -165,7 +165,7 @@ class Settings(BaseSettings):
     )
 
     chunk_seconds: float = Field(
-        default=150,
+        default=240,
         ge=20,
         le=3600,
         allow_inf_nan=False,
