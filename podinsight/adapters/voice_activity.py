@@ -124,7 +124,7 @@ class VoiceActivity:
             quiet = frames[first * FRAME : last * FRAME + _CONTEXT].copy()
             quiet[:_CONTEXT] = 0
             if np.abs(quiet).max() >= GAP_LEVEL:
-                again = self._heard(quiet)
+                again = np.maximum(self._heard(quiet), found[first:last])
                 near = np.convolve(again >= THRESHOLD, np.ones(min(2 * GAP_FRAMES, len(again))), "same")
                 found[first:last] = np.where(near >= GAP_SPEECH_FRAMES, again, found[first:last])
         return found

@@ -130,4 +130,4 @@ def test_a_dozen_random_kills_redo_at_most_a_chunk_each(tmp_path: Path) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_sixty_random_kills_over_twenty_episodes(tmp_path: Path) -> None:
-    hit_and_check(tmp_path, episodes=20, kills=60, seconds=600, chunk=60, pause=(1.0, 4.0))
+    hit_and_check(tmp_path, episodes=20, kills=60, seconds=600, chunk=120, pause=(0.5, 3.0))
