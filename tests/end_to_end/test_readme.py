@@ -89,7 +89,11 @@ def test_the_demo_ends_with_transcripts_and_a_second_run_finds_them(tmp_path: Pa
     environ["PODINSIGHT_STATE_DIR"] = str(tmp_path / "state")
     first = run("make demo", environ)
     assert first.returncode == 0, first.stdout + first.stderr
-    for words in ("good manners on the internet. A program that", "Today we talk about searching", "Welcome to the show"):
+    for words in (
+        "good manners on the internet. A program that",
+        "Today we talk about searching",
+        "Welcome to the show",
+    ):
         assert words in first.stdout, first.stdout
     assert "on a rented GPU it would have cost" in first.stdout
     assert "2 decoded by Whisper, 1 taken from the publisher" in first.stdout, "F12, and two that were really heard"
