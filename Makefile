@@ -87,7 +87,18 @@ logs: $(STAMP) ## Show what the processes logged
 
 .PHONY: test
 test: $(STAMP) ## The quick whole suite
+ifneq ($(ARGS),)
 	@$(BIN)/python -m pytest $(ARGS)
+else
+	@ended=0; \
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --numprocesses 2 --dist loadfile || ended=1; \
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(SIDE_BY_SIDE)) || ended=1; \
+	exit $$ended
+endif
+
+# These rooms keep to folders, servers and ports of their own and may run in two processes; what starts whole stacks
+# measures how soon they answer, and runs alone.
+SIDE_BY_SIDE := tests/unit tests/contract
 
 .PHONY: soak
 soak: $(STAMP) ## The long suite: full counts, production values
@@ -132,7 +143,7 @@ bench-transcribe: $(STAMP) ## Decoding: speed and word errors; AUDIO=folder with
 
 .PHONY: bench-pipeline
 bench-pipeline: $(STAMP) ## Whole pipeline; AUDIO=folder takes your own audio
-	@$(BIN)/python benchmarks/pipeline.py $(if $(AUDIO),--audio "$(AUDIO)") $(ARGS)
+	@PYTHONPATH=. $(BIN)/python benchmarks/pipeline.py $(if $(AUDIO),--audio "$(AUDIO)") $(ARGS)
 
 # uv solves for all Pythons and platforms at once, which pip cannot; it is needed for nothing else.
 LOCK := --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-header --no-build --quiet

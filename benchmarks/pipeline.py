@@ -1,19 +1,19 @@
 """The whole pipeline against plain faster-whisper in a loop: same files, same model, same cores, one run.
 
-    make bench-pipeline AUDIO=DIR     (recordings of 20 s or more; the samples when AUDIO is not given)
+    make bench-pipeline AUDIO=DIR     (a folder of recordings; the samples when AUDIO is not given)
 
-The pipeline runs in a stack of its own, warm (one episode went through before), from the first claim to the last
-commit. The peer is `faster_whisper.WhisperModel.transcribe` with its default settings in a loop in a process of its
-own, its model loaded before and one file transcribed. The recordings go in batches, and the two take turns with each
-batch (first one begins, then the other), so that a slow minute of the machine hits both. A run is all recordings
-once; the last line is `{"ratio": …, "device_share": …}`: medians over the runs of pipeline seconds over loop seconds,
-and of the seconds in which the speech model computed over those from the gpu worker's first claim to its last commit.
+Episodes are the recordings strung together with pauses, in another order each, all queued at once. The pipeline runs
+in a stack of its own, warm (one episode went through before), from the first claim to the last commit. The peer is
+`faster_whisper.WhisperModel.transcribe` with its default settings in a loop in a process of its own, its model loaded
+before and one file transcribed. The two take turns in who begins. A run is all episodes once, the same sound in new
+files, so that none is known from the run before; the last line is `{"ratio": …, "device_share": …}`: medians over the
+runs of pipeline seconds over loop seconds, and of the seconds in which the speech model computed over those from the
+gpu worker's first claim to its last commit.
 """
 
 import argparse
 import json
 import os
-import shutil
 import socket
 import statistics
 import subprocess
@@ -27,11 +27,12 @@ from xml.sax.saxutils import quoteattr
 
 from sqlalchemy import func, select
 
+from tests.support.long_audio import RATE, Samples, flac, strung
+
 if TYPE_CHECKING:
     from podinsight.bootstrap import Container
 
 ROOT = Path(__file__).resolve().parent.parent
-AUDIO_SUFFIXES = {".mp3", ".m4a", ".wav", ".flac", ".ogg", ".opus", ".aac"}
 MODEL = "tiny.en"
 
 PEER = """
@@ -80,31 +81,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def duration(path: Path) -> float:
-    import av
-
-    with av.open(str(path)) as container:
-        return float(container.duration or 0) / 1e6
-
-
-def recordings(folder: Path, at_least: int) -> list[Path]:
-    """Recordings of 20 s or more, repeated until there are enough."""
-    found = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES]
-    long = [path for path in found if duration(path) >= 20.0]
-    if not long:
-        raise SystemExit(f"no recording of 20 s or more in {folder}: give AUDIO=DIR a folder that has some")
-    return (long * (at_least // len(long) + 1))[: max(at_least, len(long))]
-
-
-def feed_of(folder: Path, files: Sequence[Path], url: str, name: str) -> str:
-    """Writes a feed of `files`, each an item of its own; returns its URL."""
+def feed_of(folder: Path, sounds: Sequence[Samples], url: str, name: str) -> str:
+    """Writes a feed of `sounds`, each an item with a file of its own, `<name>-<n>.flac`; returns its URL."""
     items = []
-    for index, path in enumerate(files):
-        file = f"{name}-{index}{path.suffix}"
-        shutil.copyfile(path, folder / file)
+    for index, samples in enumerate(sounds):
+        file = f"{name}-{index}.flac"
+        (folder / file).write_bytes(flac(samples, title=file))
         items.append(
             f"<item><title>{file}</title><guid isPermaLink='false'>{file}</guid>"
-            f"<enclosure url={quoteattr(f'{url}{file}')} type='audio/mpeg'/></item>"
+            f"<enclosure url={quoteattr(f'{url}{file}')} type='audio/flac'/></item>"
         )
     text = f"<rss version='2.0'><channel><title>Bench {name}</title>{''.join(items)}</channel></rss>"
     (folder / f"{name}.xml").write_text(text)
@@ -129,7 +114,7 @@ def run_pipeline(world: "Container", feed_url: str) -> tuple[float, float, float
     computed = select(func.coalesce(func.sum(speech_days.c.device_seconds), 0.0))
     with store.db.read() as connection:
         before = connection.execute(computed).scalar_one()
-    store.work.enqueue_fetch(ids, 5, {"model": MODEL}, "benchmark")
+    store.work.enqueue_fetch(ids, 5, {"model": MODEL, "same_audio": False}, "benchmark")
     dispatch(store, world.queue)
     while True:
         states = [state for state, _reason in store.work.states("transcribe", ids).values()]
@@ -153,13 +138,15 @@ def run_pipeline(world: "Container", feed_url: str) -> tuple[float, float, float
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--audio", type=Path, default=ROOT / "samples")
-    parser.add_argument("--count", type=int, default=40, help="recordings at least, repeated if there are fewer (40)")
-    parser.add_argument("--batch", type=int, default=20, help="recordings a turn (20)")
+    parser.add_argument("--count", type=int, default=20, help="episodes (20)")
+    parser.add_argument("--minutes", type=float, default=5.0, help="length of an episode (5)")
     parser.add_argument("--runs", type=int, default=3, help="how often all of them are done (3)")
     options = parser.parse_args()
-    files = recordings(options.audio, options.count)
-    total = sum(duration(path) for path in files)
-    print(f"{len(files)} recordings, {total / 60:.1f} minutes of audio, model {MODEL}, {os.cpu_count()} cores")
+    sounds = [strung(options.minutes * 60, seed, options.audio)[0] for seed in range(options.count)]
+    total = sum(len(samples) for samples in sounds) / RATE
+    print(
+        f"{len(sounds)} episodes, {total / 60:.1f} minutes of audio, model {MODEL}, {os.cpu_count()} cores", flush=True
+    )
 
     from podinsight import settings as settings_module
     from podinsight.bootstrap import build
@@ -176,26 +163,21 @@ def main() -> None:
         }
         settings = settings_module.load(environ)
         stack.up(settings, environ)
-        peer = Peer(files[0])
         world = build(settings)
         loops: list[float] = []
         pipelines: list[float] = []
         shares: list[float] = []
+        peer: Peer | None = None
         try:
             with FolderServer(served) as web:
-                run_pipeline(world, feed_of(served, files[:1], web.url(""), "warm"))
-                batches = [files[at : at + options.batch] for at in range(0, len(files), options.batch)]
+                run_pipeline(world, feed_of(served, [strung(30, 0, options.audio)[0]], web.url(""), "warm"))
+                peer = Peer(served / "warm-0.flac")
                 for run in range(options.runs):
-                    loop = 0.0
-                    took: list[tuple[float, float, float]] = []
-                    for turn, batch in enumerate(batches):
-                        feed = feed_of(served, batch, web.url(""), f"{run}-{turn}")
-                        if (run + turn) % 2:
-                            took.append(run_pipeline(world, feed))
-                        loop += peer.run(batch)
-                        if not (run + turn) % 2:
-                            took.append(run_pipeline(world, feed))
-                    pipeline, worker, device = map(sum, zip(*took, strict=True))
+                    feed = feed_of(served, sounds, web.url(""), str(run))
+                    files = [served / f"{run}-{index}.flac" for index in range(len(sounds))]
+                    loop = peer.run(files) if run % 2 else 0.0
+                    pipeline, worker, device = run_pipeline(world, feed)
+                    loop = loop or peer.run(files)
                     loops.append(loop)
                     pipelines.append(pipeline)
                     shares.append(device / worker)
@@ -205,7 +187,8 @@ def main() -> None:
                         flush=True,
                     )
         finally:
-            peer.end()
+            if peer is not None:
+                peer.end()
             world.store.close()
             stack.down(settings, environ)
     ratio = statistics.median(pipeline / loop for loop, pipeline in zip(loops, pipelines, strict=True))

@@ -18,7 +18,9 @@ from podinsight.adapters.database import open_store
 from podinsight.adapters.doorkeeper import Doorkeeper
 from podinsight.adapters.faster_whisper_speech import WhisperTranscriber
 from podinsight.adapters.feedparser_feeds import FeedparserParser
+from podinsight.adapters.glue_table import GlueTable
 from podinsight.adapters.host_rules import HostRules
+from podinsight.adapters.memory import NoTable
 from podinsight.adapters.obstore_objects import S3Options, open_objects
 from podinsight.adapters.redis_gate import RedisGate
 from podinsight.adapters.requests_fetcher import FetchPolicy, RequestsFetcher
@@ -38,6 +40,7 @@ from podinsight.ports import (
     JobQueue,
     MediaProbe,
     ObjectStore,
+    SegmentTable,
     StatusStore,
     Transcriber,
 )
@@ -62,6 +65,7 @@ class Container:
     transcriber: Transcriber
     captions: CaptionParser
     queue: JobQueue
+    table: SegmentTable
     host_limits: HostLimits
     flush: Callable[[], None] = lambda: None
 
@@ -99,6 +103,14 @@ def host_limits(settings: Settings) -> HostLimits:
 def build_gate(settings: Settings) -> HostGate:
     """The host gate alone; nothing is asked of the server yet."""
     return RedisGate(settings.redis_url, settings.gate_lease_seconds, settings.gate_quiet_seconds)
+
+
+def build_table(settings: Settings) -> SegmentTable:
+    """Where segments are registered; nothing is asked of it yet."""
+    if settings.glue_table is None:
+        return NoTable()
+    database, _, table = settings.glue_table.partition(".")
+    return GlueTable(database, table, settings.s3_region)
 
 
 def build_interruptions(settings: Settings) -> Interruptions:
@@ -153,6 +165,7 @@ def build(settings: Settings, stopping: Callable[[], bool] = lambda: False, gate
         transcriber=WhisperTranscriber(whisper_options(settings)),
         captions=CaptionFiles(),
         queue=CeleryQueue(settings.redis_url, settings.dispatch_expiry_seconds),
+        table=build_table(settings),
         host_limits=host_limits(settings),
         flush=doorkeeper.flush,
     )

@@ -32,6 +32,7 @@ from podinsight.settings_values import (
     DatabaseUrl,
     Dollars,
     FeedTextMap,
+    GlueTableName,
     HostAddressMap,
     HostLimitMap,
     HostRateMap,
@@ -97,6 +98,11 @@ class Settings(BaseSettings):
         default=None, description="S3 access key; not set: the client's own chain (profile, instance role …)."
     )
     s3_secret_access_key: SecretStr | None = Field(default=None, description="Secret of that access key.")
+    glue_table: GlueTableName | None = Field(
+        default=None,
+        description="Table of the AWS Glue Data Catalog (`database.table`) in which segments are registered as "
+        "transcripts land; not set: in none.",
+    )
 
     contact: Contact = Field(
         default="", description="Page or mailbox that publishers see in the user agent; good manners."
@@ -217,6 +223,9 @@ class Settings(BaseSettings):
     clean_every_seconds: Seconds = Field(
         default=300, description="How often beat sweeps what killed workers left in the object store."
     )
+    register_every_seconds: Seconds = Field(
+        default=60, description="How often beat registers what has landed in glue_table, if that is set."
+    )
     feed_poll_seconds: Seconds = Field(default=3600, description="How often one feed is polled.")
 
     fetch_workers: Count = Field(default=1, description="Fetch worker processes on this machine.")
@@ -281,6 +290,8 @@ class Settings(BaseSettings):
             faults.append(f"broker_port and flower_port are both {self.broker_port}")
         if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
             faults.append("s3_access_key_id and s3_secret_access_key go together: set both or neither")
+        if self.glue_table is not None and not (stage := self.area_urls()["stage"]).startswith("s3://"):
+            faults.append(f"glue_table needs the area stage on S3, which is all that Athena reads: it is {stage}")
         if faults:
             raise ValueError("\n".join(faults))
         return self

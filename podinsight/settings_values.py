@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, ByteSize, Field, SecretStr
 
 from podinsight import topology
+from podinsight.domain.table import identifier
 
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:]*:[0-9a-f:.]*")
 _PASSWORD = re.compile(r"(://[^:@/?#]*):.*@")
@@ -200,6 +201,20 @@ def agent_contact(value: object) -> object:
     return value
 
 
+def glue_table(value: object) -> object:
+    """`database.table` of the Glue Data Catalog.
+
+    Raises:
+        ValueError: it is not both, or a name that Athena does not take.
+    """
+    if isinstance(value, str):
+        database, dot, table = value.partition(".")
+        if not dot:
+            raise ValueError("must look like database.table")
+        identifier(table, database)
+    return value
+
+
 def upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
@@ -246,6 +261,7 @@ HostLimitMap = Annotated[dict[str, int], BeforeValidator(host_limits)]
 HostAddressMap = Annotated[dict[str, str], BeforeValidator(host_addresses)]
 HostRateMap = Annotated[dict[str, float], BeforeValidator(host_rates)]
 FeedTextMap = Annotated[dict[str, str], BeforeValidator(feed_texts)]
+GlueTableName = Annotated[str, BeforeValidator(glue_table)]
 Contact = Annotated[str, BeforeValidator(agent_contact)]
 Language = Annotated[str, BeforeValidator(lower), Field(pattern=r"^[a-z]{2,3}$")]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(upper)]

@@ -56,10 +56,14 @@ class StageSpec:
 
 @dataclass(frozen=True)
 class Periodic:
-    """One beat entry: a task and the name of the setting that holds its interval in seconds."""
+    """One beat entry: a task and the name of the setting that holds its interval in seconds.
+
+    needs: the name of a setting without which there is nothing to do.
+    """
 
     task: str
     every: str
+    needs: str | None = None
 
 
 FETCH: Final = QueueSpec("fetch", "threads", slots=10)
@@ -78,6 +82,7 @@ TASKS: Final = {
         TaskSpec("dispatch", LIGHT.name, time_limit=120),
         TaskSpec("reconcile", LIGHT.name, time_limit=600),
         TaskSpec("clean", LIGHT.name, time_limit=600),
+        TaskSpec("register_segments", LIGHT.name, time_limit=300),
     )
 }
 
@@ -96,6 +101,7 @@ PERIODIC: Final = (
     Periodic("dispatch", "dispatch_every_seconds"),
     Periodic("reconcile", "reconcile_every_seconds"),
     Periodic("clean", "clean_every_seconds"),
+    Periodic("register_segments", "register_every_seconds", needs="glue_table"),
 )
 
 PRIORITIES: Final = {"low": 0, "medium": 5, "high": 9}

@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 from podinsight.adapters.database import SqlStore, open_store
 from podinsight.domain.hosts import HostLimits
 from tests.support.clock import ManualClock
+from tests.support.databases import open_migrated
 from tests.support.seaweed import seaweed_server
 
 __all__ = ["seaweed_server"]
@@ -92,7 +93,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def store(database_url: str, clock: ManualClock) -> Iterator[SqlStore]:
     """A fresh status store on each database."""
-    opened = open_store(database_url, clock, LIMITS, STALE_SECONDS)
+    opened = open_migrated(database_url, clock, LIMITS, STALE_SECONDS)
     yield opened
     opened.close()
 

@@ -21,7 +21,14 @@ from podinsight.topology import TASKS
 log = logging.getLogger("podinsight.task")
 Result = TypeVar("Result")
 TaskName = Literal[
-    "fetch_episode", "plan_episode", "transcribe_episode", "poll_feeds", "dispatch", "reconcile", "clean"
+    "fetch_episode",
+    "plan_episode",
+    "transcribe_episode",
+    "poll_feeds",
+    "dispatch",
+    "reconcile",
+    "clean",
+    "register_segments",
 ]
 
 settings = settings_module.load()

@@ -13,8 +13,8 @@ from workers.process import container, refill, stopping, times
 def fetch_episode(episode_or_url: str) -> str:
     """Fetches one episode (id or audio URL), then fills the slots that came free.
 
-    When its publisher's transcript was accepted, a transcription that was asked for ends here as well: no GPU needs to
-    be up for it.
+    When its publisher's transcript was accepted, or another episode with the same audio is transcribed, a transcription
+    that was asked for ends here as well: no GPU needs to be up for it.
     """
     world = container()
     reread = partial(poll.reread, _poll_ports(world))
@@ -33,9 +33,9 @@ def fetch_episode(episode_or_url: str) -> str:
         refill("fetch")
         raise
     try:
-        taken = transcribe.take_publisher_transcript(
-            _transcribe_ports(world), episode_or_url, worker_id(), times(), stopping
-        )
+        ports_here = _transcribe_ports(world)
+        taken = transcribe.take_publisher_transcript(ports_here, episode_or_url, worker_id(), times(), stopping)
+        taken = taken or transcribe.take_same_audio(ports_here, episode_or_url, worker_id(), times(), stopping)
     finally:
         refill("plan")
         refill("transcribe")

@@ -3,6 +3,7 @@
 from podinsight.services import clean as cleaning
 from podinsight.services import dispatch as dispatching
 from podinsight.services import reconcile as reconciling
+from podinsight.services import register as registering
 from workers.app import settings, task
 from workers.process import container
 
@@ -31,3 +32,11 @@ def clean() -> str:
     world = container()
     report = cleaning.clean(world.store, world.objects, world.clock, older_seconds=3600)
     return "; ".join([f"{report.prefixes} lost attempts, {report.objects} objects swept", *report.faults])
+
+
+@task("register_segments")
+def register_segments() -> str:
+    """Makes the segments that have landed partitions of the table, where there is one."""
+    world = container()
+    report = registering.register(world.store, world.objects, world.table, world.clock)
+    return "; ".join([f"{report.registered} registered", *report.faults[:5]])

@@ -10,7 +10,7 @@ from podinsight.adapters.media_headers import (
     size_of,
     wav_seconds,
 )
-from podinsight.errors import Permanent, Transient
+from podinsight.errors import OutOfMemory, Permanent, Transient
 from podinsight.ports import Probe
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class AvProbe:
         try:
             with av.open(stream, mode="r", options=OPTIONS, buffer_size=BUFFER_BYTES) as container:
                 found = _examine(container)
+        except MemoryError as error:  # PyAV's is one; it says nothing about the audio
+            raise OutOfMemory("probing audio: out of memory") from error
         except av.error.FFmpegError as error:
             missing = mp4_missing_bytes(stream)
             if missing:

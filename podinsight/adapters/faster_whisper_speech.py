@@ -31,7 +31,7 @@ from podinsight.ports import SpeechRequest
 __all__ = ["WhisperOptions", "WhisperTranscriber"]
 
 GPU_CALLERS: Final = 2  # so that one prepares windows while the device decodes the other's
-RULES: Final = "windows 2"  # another number whenever the rules change what is heard
+RULES: Final = "windows 3"  # another number whenever the rules change what is heard
 
 
 class WhisperTranscriber:
@@ -147,6 +147,7 @@ def _decoding() -> str:
         "beam": speech_decoding.BEAM,
         "sure": speech_decoding.SURE,
         "tokens": speech_decoding.TOKENS,
+        "hinted": speech_decoding.HINTED,
         "tail": f"{speech_decoding.TAIL / RATE:g} s",
         "silence": f"{speech_decoding.SILENCE / RATE:g} s",
         "enough": f"{speech_windows.ENOUGH / RATE:g} s",

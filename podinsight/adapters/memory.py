@@ -1,8 +1,9 @@
 """Adapters that need nothing: shipped code for tests and dry runs, each passing its port's suite."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from podinsight.errors import Unavailable
+from podinsight.domain.table import Partition
+from podinsight.errors import ConfigError, Unavailable
 
 
 class MemoryQueue:
@@ -21,3 +22,37 @@ class MemoryQueue:
         """The messages so far; the queue is empty afterwards."""
         taken, self.messages = self.messages, []
         return taken
+
+
+class NoTable:
+    """ports.SegmentTable where segments are registered nowhere: a folder needs no catalogue. It refuses them all."""
+
+    name = ""
+
+    def register(self, partitions: Sequence[Partition]) -> Mapping[Partition, str]:
+        return dict.fromkeys(partitions, "no table is set")
+
+
+class MemoryTable:
+    """ports.SegmentTable: locations by feed_slug and guid.
+
+    down: it does not answer. made: False before the DDL ran. refuses: reasons by GUID.
+    """
+
+    def __init__(self, name: str = "shows.pod_insight_transcripts") -> None:
+        self.name = name
+        self.partitions: dict[tuple[str, str], str] = {}
+        self.refuses: dict[str, str] = {}
+        self.down, self.made = False, True
+
+    def register(self, partitions: Sequence[Partition]) -> Mapping[Partition, str]:
+        if not partitions:
+            return {}
+        if self.down:
+            raise Unavailable(f"the catalogue does not answer for {self.name}")
+        if not self.made:
+            raise ConfigError(f"there is no table {self.name}: `podrun table ddl` prints the statement that makes it")
+        for each in partitions:
+            if each.guid not in self.refuses:
+                self.partitions.setdefault((each.feed_slug, each.guid), each.folder)
+        return {each: self.refuses[each.guid] for each in partitions if each.guid in self.refuses}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from podinsight.adapters.speech_audio import Window, windows
 from podinsight.adapters.speech_windows import SpeechWindow, compose, levelled
 from podinsight.adapters.voice_activity import VoiceActivity, stretches
+from podinsight.errors import OutOfMemory
 from podinsight.ports import SpeechRequest, Stretch
 
 if TYPE_CHECKING:
@@ -77,6 +78,9 @@ class Ahead:
                 self._put(SpokenPiece(replace(piece, samples=levelled(composed, piece.samples, piece.first)), composed))
         except Stopped:
             return
+        except MemoryError as error:
+            last = OutOfMemory("preparing audio: out of memory")
+            last.__cause__ = error
         except BaseException as error:  # raised again in the thread that waits for the pieces
             last = error
         self._put_last(last)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from podinsight.adapters.av_probe import OPTIONS
-from podinsight.errors import Permanent
+from podinsight.errors import OutOfMemory, Permanent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +25,9 @@ WINDOW: Final = 300 * RATE
 CUT_WITHIN: Final = 30 * RATE
 _FRAME: Final = RATE // 10
 _BEAT_EVERY: Final = 60 * RATE
+# Where one channel is the other turned over, the middle is silent and the voice is in the difference: it is taken where
+# it has so many times the energy of the middle (20 dB).
+_TURNED_OVER: Final = 100
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,7 @@ def blocks(audio: BinaryIO) -> "Iterator[NDArray[np.int16]]":
 
     Raises:
         Permanent: `unreadable audio: …`, with the reason.
+        OutOfMemory: there was none left to read it with, which says nothing about the audio.
     """
     import av
 
@@ -185,6 +189,8 @@ def blocks(audio: BinaryIO) -> "Iterator[NDArray[np.int16]]":
                     yield block
     except av.error.ArgumentError as error:
         raise Permanent("unreadable audio: no podcast audio format (mp3, m4a, aac, ogg, opus, flac, wav)") from error
+    except MemoryError as error:  # PyAV's is one
+        raise OutOfMemory("reading audio: out of memory") from error
     except av.error.FFmpegError as error:
         raise Permanent(f"unreadable audio: {error.strerror or error}") from error
     if empty:
@@ -223,13 +229,27 @@ def _resampled(frames: "Iterator[AudioFrame]") -> "Iterator[NDArray[np.int16]]":
         found = (frame.format.name, frame.layout.name, frame.sample_rate)
         if resampler is None or found != shape:
             yield from _flushed(resampler)
-            resampler, shape = AudioResampler(format="s16", layout="mono", rate=RATE), found
+            layout = "stereo" if frame.layout.nb_channels == 2 else "mono"
+            resampler, shape = AudioResampler(format="s16", layout=layout, rate=RATE), found
         for piece in resampler.resample(frame):
-            yield piece.to_ndarray()[0]
+            yield _mono(piece)
     yield from _flushed(resampler)
 
 
 def _flushed(resampler: Any) -> "Iterator[NDArray[np.int16]]":
     if resampler is not None:
         for piece in resampler.resample(None):
-            yield piece.to_ndarray()[0]
+            yield _mono(piece)
+
+
+def _mono(frame: "AudioFrame") -> "NDArray[np.int16]":
+    """The middle of two channels, or their difference where that is where the sound is (_TURNED_OVER)."""
+    import numpy as np
+
+    samples: NDArray[np.int16] = frame.to_ndarray()[0]
+    if frame.layout.nb_channels == 1:
+        return samples
+    left, right = samples[::2].astype(np.float64), samples[1::2].astype(np.float64)
+    middle, difference = (left + right) / 2, (left - right) / 2
+    turned_over = difference @ difference > _TURNED_OVER * (middle @ middle)
+    return np.clip(np.rint(difference if turned_over else middle), -32768, 32767).astype(np.int16)

@@ -30,6 +30,8 @@ SILENCE: Final = 5 * RATE  # behind that
 SURE: Final = -0.2
 BEAM: Final = 5
 TOKENS: Final = 224  # as Whisper's own limit for half a minute; fixed, so that batches do not change it
+# Tokens of hotwords and prompt: more of them and the model says what it was told instead of what it hears.
+HINTED: Final = 112
 _LOOP: Final = 3  # times
 _HOP: Final = 160
 _STATE: Final = 320  # samples behind one state of the encoder
@@ -135,8 +137,7 @@ class Decoder:
         import numpy as np
         from faster_whisper.transcribe import get_suppressed_tokens
 
-        before = tokenizer.encode(" " + hint.prompt.strip()) if hint.prompt else []
-        prompt = self._model.get_prompt(tokenizer, before, without_timestamps=True, hotwords=hint.hotwords)
+        prompt = _prompt(tokenizer, hint)
         alike: defaultdict[int, list[int]] = defaultdict(list)
         for n, own in enumerate(states):
             alike[own.shape[1]].append(n)
@@ -181,6 +182,16 @@ class Decoder:
         features = [model.feature_extractor(each, padding=0)[:, : size // _HOP] for each in filled]
         states: States = np.asarray(model.model.encode(_view(np.stack(features)), to_cpu=True))
         return states
+
+
+def _prompt(tokenizer: Any, hint: Hint) -> list[int]:
+    """As faster-whisper's get_prompt, but what both take together leaves room for all TOKENS: its own lets the two
+    take all there is. Of hotwords the first count, of a prompt the last, as there."""
+    hotwords, before = (tokenizer.encode(" " + text.strip()) if text else [] for text in (hint.hotwords, hint.prompt))
+    hotwords = hotwords[: HINTED // 2 if before else HINTED]
+    before = before[-(HINTED - len(hotwords)) :]
+    told = [tokenizer.sot_prev, *hotwords, *before] if hotwords or before else []
+    return [*told, *tokenizer.sot_sequence, tokenizer.no_timestamps]
 
 
 def _view(array: "NDArray[np.float32]") -> Any:

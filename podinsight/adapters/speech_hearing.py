@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Final
 from podinsight.adapters.speech_audio import RATE
 from podinsight.adapters.speech_decoding import Decoded, Decoder, Effort, Hint
 from podinsight.adapters.speech_windows import SpeechWindow, quietest
-from podinsight.domain.coverage import Hearing, Objection, covered_seconds, doubts, holes, is_stretched, judge, score
+from podinsight.domain.coverage import (
+    Hearing,
+    Objection,
+    Spoken,
+    covered_seconds,
+    doubts,
+    holes,
+    is_stretched,
+    judge,
+    score,
+)
 from podinsight.domain.transcript import Word
 
 if TYPE_CHECKING:
@@ -20,7 +30,10 @@ if TYPE_CHECKING:
 DEPTH: Final = 3  # how often what was decoded again may be decoded again
 NO_REPEAT: Final = 4  # where a loop was: no four tokens may follow each other twice
 _NEAR: Final = 0.6  # seconds: a pause this close to a hole is where it begins
+_BACK: Final = 5.0  # seconds before a hole, at most, in which the sentence that it breaks begins
+_ENDS: Final = (".", "?", "!", "。", "？", "！")
 _SHORTEST: Final = 2 * RATE  # of speech on each side of a cut
+_MIDDLE: Final = 3 * RATE  # so far from the middle a window without pauses is cut at most
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,7 @@ class Heard:
             average,
             max((take.no_speech_prob for take in self.takes), default=0.0),
             any(take.limited for take in self.takes),
+            tuple(take.hearing.text for take in self.takes),
         )
 
     @property
@@ -121,10 +135,14 @@ class Listener:
     def _attempts(self, heard: Heard, objections: Sequence[Objection], depth: int) -> Iterator[Heard]:
         if Objection.MISSING in objections:
             yield from self._filled(heard, depth)
-        if Objection.LOOP in objections or Objection.RATE in objections:
+        runaway = Objection.RATE in objections or heard.hearing.limited
+        if runaway:
             yield self._whole(heard.window, Effort(no_repeat=NO_REPEAT))
         if objections:
             yield from self._halved(heard.window, depth)
+        # Last, since it takes the words from those who do repeat themselves: they do in every cut, a machine seldom.
+        if Objection.LOOP in objections and not runaway:
+            yield self._whole(heard.window, Effort(no_repeat=NO_REPEAT))
 
     def _whole(self, window: SpeechWindow, effort: Effort) -> Heard:
         heard = self._decode([window], effort)[0]
@@ -135,7 +153,7 @@ class Listener:
         from the last words; a hole at the beginning is decoded alone."""
         window = heard.window
         since, until = holes(window.speech, heard.hearing.words)[0]
-        before, after = window.split(self._cut_near(window, since))
+        before, after = window.split(self._cut_near(window, since, heard.hearing.words))
         if before is not None and after is not None and _speaks(before):
             again = self._again(after, depth)
             yield Heard(window, (*_kept(heard, before, None), *again.takes), again.redecoded)
@@ -146,24 +164,35 @@ class Listener:
             yield Heard(window, (*again.takes, *_kept(heard, None, after)), again.redecoded)
 
     def _halved(self, window: SpeechWindow, depth: int) -> Iterator[Heard]:
-        """Both sides of the longest pause that leaves enough speech on each side."""
+        """Both sides of the longest pause that leaves enough speech on each side; of the quietest place near its middle
+        where there is none."""
         pauses = [pause for pause in window.pauses() if all(map(_is_long, window.split(_middle(pause))))]
-        if pauses:
-            longest = max(pauses, key=lambda pause: (pause[1] - pause[0], -pause[0]))
-            sides = [self._again(side, depth) for side in window.split(_middle(longest)) if side is not None]
+        longest = max(pauses, key=lambda pause: (pause[1] - pause[0], -pause[0]), default=None)
+        sides = window.split(_middle(longest) if longest is not None else self._quiet_middle(window))
+        if all(map(_is_long, sides)):
+            heard = [self._again(side, depth) for side in sides if side is not None]
             yield Heard(
-                window, tuple(take for side in sides for take in side.takes), sum(side.redecoded for side in sides)
+                window, tuple(take for side in heard for take in side.takes), sum(side.redecoded for side in heard)
             )
+
+    def _quiet_middle(self, window: SpeechWindow) -> int:
+        """The quietest place near the middle of its longest piece."""
+        piece = max(window.pieces, key=lambda piece: piece.until - piece.since)
+        middle, reach = (piece.since + piece.until) // 2, min((piece.until - piece.since) // 4, _MIDDLE)
+        return quietest(self._held, self._first, middle - reach, middle + reach)
 
     def _again(self, window: SpeechWindow, depth: int) -> Heard:
         heard = self._checked(self._decode([window], Effort())[0], depth - 1)
         return replace(heard, redecoded=window.speech_seconds)
 
-    def _cut_near(self, window: SpeechWindow, at: float) -> int:
-        """The middle of the pause that is near, else where it is quietest there."""
+    def _cut_near(self, window: SpeechWindow, at: float, words: Sequence[Spoken] = ()) -> int:
+        """The middle of the pause that is near, else where it is quietest there; of `words`, those that have begun the
+        sentence are left to what follows: alignment puts the words behind what was dropped before it too."""
         pauses = [pause for pause in window.pauses() if pause[0] - _NEAR <= at <= pause[1] + _NEAR]
         if pauses:
             return _middle(min(pauses, key=lambda pause: (abs(sum(pause) / 2 - at), pause)))
+        ends = (word.end for word in words if word.text.endswith(_ENDS) and at - _BACK <= word.end <= at)
+        at = max(ends, default=at)
         reach = round(_NEAR / 2 * RATE)
         sample = round(at * RATE)
         low, high = self._first, self._first + len(self._held)

@@ -14,6 +14,7 @@ from podinsight.adapters.speech_ahead import POLL, Ahead, SpokenPiece, Stopped
 from podinsight.adapters.speech_decoding import Decoder, Hint
 from podinsight.adapters.speech_hearing import Heard, Listener
 from podinsight.adapters.speech_models import translated
+from podinsight.errors import OutOfMemory
 from podinsight.ports import SpeechRequest
 
 # A native call that takes longer than this counts as hanging: no more beats, and the lease's watchdog takes over.
@@ -55,7 +56,7 @@ class Busy:
 
 class Run:
     """One request under way: pieces of audio come in, batches of windows go to threads that decode, and the calling
-    thread beats. The language, when nobody has said it, is that of the first window."""
+    thread beats. The language, when nobody has said it, is that of the first piece of audio with speech."""
 
     def __init__(
         self,
@@ -91,6 +92,10 @@ class Run:
                 self._work(pool, self._callers)
             self._work(pool, 0)
             self._tick(self.end - self._request.start)
+        except OutOfMemory:
+            self._stop.set()
+            pool.shutdown(cancel_futures=True)  # what is on the device holds memory that the next, smaller try needs
+            raise
         finally:
             self._stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -158,8 +163,9 @@ class Run:
 
 
 def detected(loaded: LoadedModel, piece: SpokenPiece) -> tuple[str, float]:
-    """The language of the first window of a piece, and its probability."""
+    """The language of the longest window of a piece, and its probability: a greeting alone tells little."""
     with translated(f"detecting the language with {loaded.name}"):
-        samples = piece.windows[0].samples(piece.audio.samples, piece.audio.first)
+        longest = max(piece.windows, key=lambda window: window.speech_seconds)
+        samples = longest.samples(piece.audio.samples, piece.audio.first)
         language, probability = loaded.decoder.language(loaded.decoder.states([samples])[0])
     return language, round(probability, 4)

@@ -26,6 +26,9 @@ EASING: Final = 0.06  # seconds of that less for each second more
 # A voice that is quieter than another in the window is made as loud, by so much at most (6 dB): Whisper takes it for
 # the background and passes over it.
 LOUDER: Final = 2.0
+# A window with less speech is heard with the one before or behind it: Whisper is too little sure of a word alone
+# ("Okay.") to tell it from a breath.
+ALONE: Final = 3 * RATE
 _FRAME: Final = RATE // 50
 _SEARCHED: Final = 3 * RATE
 
@@ -100,7 +103,7 @@ def compose(speech: Sequence[Stretch], held: "Samples", first: int) -> list[Spee
     cuts = [0]
     while cuts[-1] < len(pieces):
         cuts.append(_cut(pieces, cuts[-1]))
-    return [SpeechWindow(tuple(pieces[since:until])) for since, until in pairwise(cuts)]
+    return _together([SpeechWindow(tuple(pieces[since:until])) for since, until in pairwise(cuts)])
 
 
 def levelled(windows: Sequence[SpeechWindow], held: "Samples", first: int) -> "Samples":
@@ -118,6 +121,22 @@ def levelled(windows: Sequence[SpeechWindow], held: "Samples", first: int) -> "S
                 part *= np.float32(min(loudest / level, LOUDER))
                 np.clip(part, -1, 1, out=part)
     return found
+
+
+def _together(windows: Sequence[SpeechWindow]) -> list[SpeechWindow]:
+    """The windows, each with little speech (ALONE) joined to the one before it, or else to the one behind it, where
+    that does not get too long."""
+    found: list[SpeechWindow] = []
+    for window in windows:
+        if found and _is_little(window, found[-1]) and found[-1].size + window.size <= LONGEST:
+            found[-1] = SpeechWindow(found[-1].pieces + window.pieces)
+        else:
+            found.append(window)
+    return found
+
+
+def _is_little(*windows: SpeechWindow) -> bool:
+    return any(sum(piece.until - piece.since for piece in window.pieces) < ALONE for window in windows)
 
 
 def _cut(pieces: Sequence[Piece], since: int) -> int:

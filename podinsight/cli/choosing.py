@@ -73,7 +73,8 @@ def preview(store: StatusStore, text: str) -> Episode:
 class Standing:
     """How some episodes stand in a stage. failed: with the reason; it includes what was refused.
 
-    open: has a row that is not at its end. new: has no row.
+    open: has a row that is not at its end. new: has no row. over: what has ended and is to be made anew, which then
+    counts as neither done nor failed.
     """
 
     stage: str
@@ -81,13 +82,15 @@ class Standing:
     failed: tuple[tuple[Episode, State, str], ...]
     open: tuple[Episode, ...]
     new: tuple[Episode, ...]
+    over: tuple[Episode, ...] = ()
 
     @property
     def to_do(self) -> tuple[Episode, ...]:
-        return self.open + self.new
+        return self.open + self.new + self.over
 
 
-def standing(store: StatusStore, stage: str, episodes: Sequence[Episode]) -> Standing:
+def standing(store: StatusStore, stage: str, episodes: Sequence[Episode], again: bool = False) -> Standing:
+    """again: what has ended is to be made anew."""
     states = store.work.states(stage, [episode.id for episode in episodes])
     done, failed, still_open, new = [], [], [], []
     for episode in episodes:
@@ -100,6 +103,10 @@ def standing(store: StatusStore, stage: str, episodes: Sequence[Episode]) -> Sta
             failed.append((episode, state, reason))
         else:
             still_open.append(episode)
+    if again:
+        ended = {each.id for each in [*done, *(each for each, _state, _reason in failed)]}
+        over = tuple(each for each in episodes if each.id in ended)
+        return Standing(stage, (), (), tuple(still_open), tuple(new), over)
     return Standing(stage, tuple(done), tuple(failed), tuple(still_open), tuple(new))
 
 

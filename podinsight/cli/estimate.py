@@ -57,7 +57,7 @@ def _tell_transcribe(out: Output, transcribe: Standing, lost: set[str], gate: Ga
     if gate.asked.episodes:
         out.line(f"  approved by {gate.rule}" if gate.rule else "  needs approval: a person at the terminal, or --yes")
     _tell_failed(out, transcribe)
-    numbers = _numbers(transcribe) | {"to_do": len(to_do)}
+    numbers = _numbers(transcribe) | {"to_do": len(to_do), "again": len(transcribe.over)}
     seconds, unknown = audio_seconds(to_do), unknown_lengths(to_do)
     return numbers | {"audio_seconds": seconds, "audio_seconds_unknown": unknown, "quote": gate.document()}
 

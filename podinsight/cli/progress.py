@@ -36,13 +36,15 @@ def watcher(out: Output, totals: Mapping[str, int]) -> Watcher:
 
 
 def ending_line(ending: Ending) -> str:
-    """`fetched slug/folder: 12.3 MB, 31:05` or `failed slug/folder: reason`."""
+    """`fetched slug/folder: 12.3 MB, 31:05`, or `failed slug/folder: reason`, or why an older transcript was kept."""
     episode = ending.episode
     name = f"{episode.feed_slug}/{episode.folder}"
     if ending.state is not State.DONE:
         return f"{ending.state.value} {name}: {plain(ending.reason)}"
     if ending.stage == "fetch":
         return f"fetched {name}: {size(episode.audio_bytes or 0)}, {clock(episode.audio_seconds or 0)}"
+    if ending.reason:
+        return f"kept {name}: {plain(ending.reason)}"
     how = "from the publisher" if episode.model == PUBLISHER else f"model {episode.model}"
     return f"transcribed {name}: {clock(episode.audio_seconds or 0)}, {how}"
 
@@ -114,8 +116,8 @@ class Bars:
 
     def show(self, look: Look) -> None:
         for ending in look.endings:
-            if ending.state is not State.DONE:
-                self._console.print(ending_line(ending), style="red")
+            if ending.state is not State.DONE or ending.reason:
+                self._console.print(ending_line(ending), style="yellow" if ending.state is State.DONE else "red")
         for stage, bar in self._bars.items():
             counts = look.counts[stage]
             total = counts[State.DONE] + counts[State.FAILED] + counts[State.REFUSED]

@@ -34,6 +34,17 @@ class Outcome:
         return [ending for ending in self.endings if ending.state is State.DONE]
 
     @property
+    def kept(self) -> list[Ending]:
+        """Those that were done in vain: a better transcript was there, and stays."""
+        return [ending for ending in self.done if ending.stage == "transcribe" and ending.reason]
+
+    @property
+    def replaced(self) -> int:
+        """How many took the place of a transcript that was there."""
+        had = {each.id for each in self.before.to_do if each.transcript_key}
+        return sum(1 for ending in self.done if ending.episode.id in had and not ending.reason)
+
+    @property
     def failed(self) -> int:
         return len(self.endings) - len(self.done) - len(self.waiting) + len(self.before.failed)
 
@@ -114,12 +125,15 @@ def summarise(
                 document[stage] = numbers | {"bytes": total, "audio_seconds": audio} | goals_document(*ended, traffic)
                 judged = goals_words(*ended, traffic)
         else:
-            decoded = [episode for episode in episodes if episode.model != PUBLISHER]
+            decoded = [each.episode for each in outcome.done if each.reason or each.episode.model != PUBLISHER]
             taken = len(episodes) - len(decoded)
             seconds_decoded = audio_seconds(decoded)
-            figures = {"audio_seconds": audio, "from_publisher": taken}
+            kept, replaced = len(outcome.kept), outcome.replaced
+            figures = {"audio_seconds": audio, "from_publisher": taken, "kept": kept, "replaced": replaced}
             document[stage] = numbers | figures | gpu_document(session.settings, seconds_decoded)
             words += [f"{taken:,} of them from the publisher"] if taken else []
+            words += [f"{count(replaced, 'transcript')} replaced"] if replaced else []
+            words += [f"{count(kept, 'better transcript')} kept"] if kept else []
             words += [f"{hours(audio)} of audio", gpu_words(session.settings, seconds_decoded)] if episodes else []
         out.line(", ".join(words))
     out.data(document, indent=None)

@@ -17,7 +17,7 @@ from podinsight.cli.goals import Meter
 from podinsight.cli.manifest import choose
 from podinsight.cli.pursue import pursue, send, summarise
 from podinsight.cli.session import Session, json_option, pass_session
-from podinsight.cli.wish import Wish, wish_options
+from podinsight.cli.wish import Wish, again_options, wish_options
 from podinsight.domain.episode import Episode
 from podinsight.domain.identity import bare_host
 from podinsight.domain.publisher import usable
@@ -75,6 +75,7 @@ def fetch(session: Session, /, dry_run: bool, no_wait: bool, as_json: bool, **wo
 
 
 @click.command()
+@again_options
 @wish_options
 @pass_session
 def transcribe(session: Session, /, dry_run: bool, no_wait: bool, as_json: bool, **words: Any) -> int | None:
@@ -86,35 +87,50 @@ def transcribe(session: Session, /, dry_run: bool, no_wait: bool, as_json: bool,
     What it will take and cost is shown first. A device that costs nothing (this machine's CPU) needs no approval, nor
     does what a standing rule allows (approve_usd_per_run, approve_usd_per_day). All else is asked for at a terminal;
     elsewhere it is queued and waits for `podrun approve`, and the exit code is 4.
+
+    With --again: what is transcribed, has failed or was refused is made anew, as this command asks for it now (model,
+    language, --words …), and has to be approved anew; what is under way stays as it is. The transcript that is there
+    stays until the new one is whole, and for good when it is the better one, unless --replace is given. After an
+    interruption the command may be given again: what it had started over is left alone unless it has ended meanwhile.
     """
     out = Output(as_json)
     wish = Wish(**words, transcribe=True, fetches=False)
     wish.need_model(session, dry_run)
     episodes = _downloaded(session, wish)
-    before = {"transcribe": standing(session.store, "transcribe", episodes)}
+    before = {"transcribe": standing(session.store, "transcribe", episodes, wish.again)}
     gate = _gate(session, wish, before)
+    if wish.again:
+        _tell_again(out, before["transcribe"])
     if dry_run:
         tell_dry_run(out, None, before["transcribe"], gate)
         return None
     if not no_wait and before["transcribe"].to_do and gate.can_pass:
         session.need_workers("transcribe")
-    _enqueue(session, wish, episodes, _pass(out, gate, no_wait), gate)
+    _enqueue(session, wish, episodes, _pass(out, gate, no_wait), gate, before["transcribe"].over)
     return _go_on(session, out, before, no_wait, gate)
 
 
 def _gate(session: Session, wish: Wish, before: Mapping[str, Standing]) -> Gate:
-    """What still has to be approved of these: new transcriptions, and those that wait for it; not what the publisher's
-    own transcript answers, nor what cannot be fetched. What waits has params of its own, by which it waits."""
+    """What still has to be approved of these: transcriptions to make, and those that wait for it, each by its own
+    params; not what the publisher's own transcript answers, nor one of the same audio, nor what cannot be fetched."""
     found, lost, settings = before["transcribe"], _lost(before), session.settings
     waiting = _waiting(session, found.open)
-    use = settings.publisher_transcripts == "use"
-    new = [each for each in found.new if not (use and usable(each, wish.params(settings, each.feed_slug)))]
+    new = _to_decode(session, wish, found)
     to_pay = [each for each in [*new, *(each for each in found.open if each.id in waiting)] if each.id not in lost]
     models = session.store.speech.models([each.id for each in to_pay if each.id in waiting])
     by_model: dict[str, list[Episode]] = {}
     for each in to_pay:
         by_model.setdefault(models.get(each.id, wish.model or settings.model), []).append(each)
     return open_gate(session, by_model, wish.yes, wish.by, wish.why)
+
+
+def _to_decode(session: Session, wish: Wish, found: Standing) -> list[Episode]:
+    """Of those to make, what is decoded as far as it is known: audio that is still to be fetched may be known audio."""
+    settings, use = session.settings, session.settings.publisher_transcripts == "use"
+    wishes = {each.id: wish.params(settings, each.feed_slug) for each in found.new + found.over}
+    said = {each.id for each in found.new + found.over if use and usable(each, wishes[each.id])}
+    shared = session.store.work.shared({each.id: wishes[each.id] for each in found.new if each.id not in said})
+    return [each for each in found.new + found.over if each.id not in said and each.id not in shared]
 
 
 def _pass(out: Output, gate: Gate, no_wait: bool) -> str:
@@ -124,9 +140,12 @@ def _pass(out: Output, gate: Gate, no_wait: bool) -> str:
     return gate.enter()
 
 
-def _enqueue(session: Session, wish: Wish, episodes: Sequence[Episode], stamp: str, gate: Gate) -> None:
+def _enqueue(
+    session: Session, wish: Wish, episodes: Sequence[Episode], stamp: str, gate: Gate, over: Sequence[Episode] = ()
+) -> None:
     """`stamp` stands for what was quoted alone. A rule that is about what costs nothing stands for the others too,
-    should they have to be decoded after all."""
+    should they have to be decoded after all. over: those to be made anew; one that has ended since was not quoted."""
+    again = {each.id for each in over}
     work, priority = session.store.work, PRIORITIES[wish.priority]
     for chosen, approved in (
         ([each for each in episodes if each.id in gate.models], stamp),
@@ -137,6 +156,7 @@ def _enqueue(session: Session, wish: Wish, episodes: Sequence[Episode], stamp: s
                 work.enqueue_fetch(ids, priority, params, approved, gate.seconds)
             else:
                 work.enqueue_transcribe(ids, priority, params, approved, gate.seconds)
+                work.transcribe_again([each for each in ids if each in again], priority, params, approved, gate.seconds)
     if stamp and gate.models:
         work.approve(stamp, list(gate.models), gate.models, gate.seconds)
 
@@ -179,8 +199,10 @@ def _downloaded(session: Session, wish: Wish) -> list[Episode]:
 
 
 def _without(found: Standing, ids: set[str]) -> Standing:
-    still_open = tuple(each for each in found.open if each.id not in ids)
-    return replace(found, open=still_open, new=tuple(each for each in found.new if each.id not in ids))
+    still_open, new, over = (
+        tuple(each for each in kind if each.id not in ids) for kind in (found.open, found.new, found.over)
+    )
+    return replace(found, open=still_open, new=new, over=over)
 
 
 def _go_on(
@@ -216,10 +238,19 @@ def _waiting(session: Session, episodes: Sequence[Episode]) -> set[str]:
     return set(session.store.work.waiting_for_approval([each.id for each in episodes]))
 
 
+def _tell_again(out: Output, found: Standing) -> None:
+    if found.open:
+        stay = "is under way already and stays as it is" if len(found.open) == 1 else "are under way already and stay"
+        complain(f"{count(len(found.open), 'transcription')} {stay}: --again is for what has ended")
+    if found.over:
+        out.line(f"{count(len(found.over), 'episode')} to transcribe again; what is there stays until that is done")
+
+
 def _tell_queued(out: Output, before: Mapping[str, Standing], gate: Gate | None, held: int) -> None:
     queued = {stage: len(each.to_do) for stage, each in before.items()}
     quote = {"quote": gate.document(), "waiting_for_approval": held} if gate else {}
-    out.data({"event": "queued", **queued, **quote})
+    over = {"again": len(before["transcribe"].over)} if "transcribe" in before else {}
+    out.data({"event": "queued", **queued, **over, **quote})
     for stage, number in queued.items():
         out.line(f"{stage}: {count(number, 'episode')} queued; `podrun status` shows how far it is")
 

@@ -1,17 +1,16 @@
 """podrun table: the segments of all episodes as one table for Athena (T10)."""
 
-from collections.abc import Iterator
-
 import click
 
 from podinsight import schemas
 from podinsight.cli.choosing import find_feed
-from podinsight.cli.console import Output, complain
-from podinsight.cli.exits import CommandError
+from podinsight.cli.console import Output, complain, count
+from podinsight.cli.exits import FAILED, CommandError
 from podinsight.cli.session import Session, json_option, pass_session
-from podinsight.domain.table import EMPTY_FOLDER, TABLE, Partition, add_partitions, create_table, identifier
-from podinsight.services.manifest import pages
+from podinsight.domain.table import EMPTY_FOLDER, TABLE, add_partitions, create_table, identifier
+from podinsight.services import register as registering
 
+_SHOWN = 20
 _table_option = click.option("--table", "name", default=TABLE, show_default=True, help="Name of the table.")
 _database_option = click.option("--database", metavar="NAME", help="Put before the table's name.")
 
@@ -23,6 +22,7 @@ def table() -> None:
     \b
     podrun table ddl         the statement that makes the table, once
     podrun table partitions  the statements that make it see the transcripts
+    podrun table register    tells Glue of the transcripts now, without statements
     """
 
 
@@ -59,7 +59,9 @@ def partitions(session: Session, feed: str | None, name: str, database: str | No
     number = 0
     try:
         identifier(name, database)
-        for statement in add_partitions(_landed(session, feed), name, database):
+        episodes = registering.landed(session.store, find_feed(session.store, feed) if feed else None)
+        landed = registering.partitions(session.container.objects, episodes)
+        for statement in add_partitions(landed, name, database):
             number += 1
             out.line(f"{statement};\n")
             if as_json:
@@ -71,13 +73,31 @@ def partitions(session: Session, feed: str | None, name: str, database: str | No
         complain("no transcript is there yet: nothing to register")
 
 
-def _landed(session: Session, feed: str | None) -> Iterator[Partition]:
-    feed_id = find_feed(session.store, feed) if feed else None
-    for page in pages(session.store, feed_id=feed_id):
-        for episode in page:
-            if episode.transcript_key:
-                where = session.container.objects.where(f"{episode.stage}/segments")
-                yield Partition(episode.feed_slug, episode.folder, where)
+@table.command()
+@click.option("--feed", metavar="SLUG", help="Transcripts of this feed alone.")
+@json_option
+@pass_session
+def register(session: Session, feed: str | None, as_json: bool) -> None:
+    """Register every transcript that is there in Glue (PODINSIGHT_GLUE_TABLE).
+
+    Workers do so by themselves with what lands; this is for a table that was made anew, or for many at once. What is
+    registered already stays as it is.
+    """
+    out = Output(as_json)
+    world = session.container
+    if not world.table.name:
+        raise CommandError("no table is set to register in: PODINSIGHT_GLUE_TABLE=database.table (docs/outputs.md)")
+    feed_id = find_feed(world.store, feed) if feed else None
+    with out.waiting(f"registering in {world.table.name}"):
+        report = registering.register_all(world.store, world.objects, world.table, feed_id)
+    out.data({"table": world.table.name, "registered": report.registered, "faults": report.faults})
+    if report.faults:
+        refused = [f"{count(len(report.faults), 'partition')} refused", *report.faults[:_SHOWN]]
+        raise CommandError("\n".join(refused), FAILED)
+    if report.registered:
+        out.line(f"{count(report.registered, 'transcript')} registered in {world.table.name}")
+    else:
+        complain("no transcript is there yet: nothing to register")
 
 
 def _empty(session: Session) -> str:

@@ -24,6 +24,7 @@ class Wish:
     """chosen: ids and URLs; empty: the first `limit` episodes (of `feed`, or of `manifest`).
 
     fetches: whether what is to be transcribed is downloaded first.
+    again: what has ended is made anew; replace: and takes the place of a better transcript, too.
     yes, by, why: whether and by whom the cost is approved, and what for.
     """
 
@@ -39,6 +40,8 @@ class Wish:
     prompt: str | None = None
     hotwords: str | None = None
     words: bool = False
+    again: bool = False
+    replace: bool = False
     yes: bool = False
     by: str | None = None
     why: str = ""
@@ -54,6 +57,10 @@ class Wish:
             raise CommandError("--prompt, --hotwords and --words say how to transcribe: add --transcribe")
         if not self.transcribe and (self.yes, self.by, self.why) != (False, None, ""):
             raise CommandError("--yes, --by and --why approve what transcribing costs: add --transcribe")
+        if self.replace and not self.again:
+            raise CommandError("--replace says what becomes of a better transcript that is there: add --again")
+        if self.again and not self.chosen and (self.limit, self.feed, self.manifest) == (None, None, None):
+            raise CommandError("--again needs to know of which: name episodes, or give --limit, --feed or --manifest")
 
     def need_model(self, session: Session, dry_run: bool) -> None:
         """Raises CommandError when the model is nowhere to be had; a dry run says it and goes on."""
@@ -64,7 +71,7 @@ class Wish:
         params: Params = {"model": self.model or settings.model, "language": self.language or settings.language}
         prompt = settings.prompts.get(feed_slug, "") if self.prompt is None else self.prompt
         hotwords = settings.hotwords.get(feed_slug, "") if self.hotwords is None else self.hotwords
-        said = {"prompt": prompt, "hotwords": hotwords, "words": self.words}
+        said = {"prompt": prompt, "hotwords": hotwords, "words": self.words, "replace": self.replace}
         return params | {name: value for name, value in said.items() if value}
 
     def by_params(self, settings: Settings, episodes: Iterable[Episode]) -> list[tuple[Params, list[str]]]:
@@ -82,6 +89,16 @@ def _language(_ctx: click.Context, _parameter: click.Parameter, value: str | Non
     if not re.fullmatch(r"[a-z]{2,3}", value.lower()):
         raise click.BadParameter(f"{value!r} is no language code such as en or de")
     return value.lower()
+
+
+def again_options(command: Command) -> Command:
+    """--again and --replace."""
+    for option in (
+        click.option("--replace", is_flag=True, help="With --again: also where the one that is there is better."),
+        click.option("--again", is_flag=True, help="Transcribe once more what is transcribed or has failed."),
+    ):
+        command = option(command)
+    return command
 
 
 def wish_options(command: Command) -> Command:

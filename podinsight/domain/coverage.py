@@ -77,6 +77,8 @@ class Hearing:
     """What was found in a window: where somebody speaks in it, and the words.
 
     avg_logprob: of the tokens. no_speech_prob: as Whisper says it. limited: it only stopped at the limit of tokens.
+    takes: the text of each stretch that was decoded by itself; empty for all at once. What is said again in another
+    take is no loop: a decoder loops on what it has said itself.
     """
 
     speech: tuple[Stretch, ...]
@@ -84,6 +86,7 @@ class Hearing:
     avg_logprob: float
     no_speech_prob: float = 0.0
     limited: bool = False
+    takes: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -154,7 +157,7 @@ def _checks(hearing: Hearing) -> Iterator[tuple[Objection, bool]]:
     text, seconds = hearing.text, hearing.speech_seconds
     nobody = not text and hearing.no_speech_prob > NO_SPEECH
     yield Objection.MISSING, not nobody and bool(holes(hearing.speech, hearing.words))
-    yield Objection.LOOP, hearing.limited or is_loop(text)
+    yield Objection.LOOP, hearing.limited or any(map(is_loop, hearing.takes or (text,)))
     yield Objection.CONFIDENCE, bool(text) and hearing.avg_logprob < LOGPROB
     yield Objection.RATE, _letters(text) > LETTERS_A_SECOND * max(seconds, _MEANS) or _is_crowded(hearing.words)
     yield Objection.INVENTED, _is_invented(hearing, text, seconds)

@@ -25,7 +25,7 @@ class Episode:
     """One episode. `folder` is the safe form of its GUID; keys are object keys; seconds, bytes, epoch seconds.
 
     `seq` is the order of discovery: the stable order in which `--limit` counts. `same_as` is the id of an earlier
-    episode of the feed with the same audio, byte by byte.
+    episode, of any feed, with the same audio, byte by byte.
     """
 
     id: str

@@ -5,15 +5,17 @@ from typing import Final
 
 from podinsight.domain.episode import Episode
 from podinsight.domain.publisher import usable
+from podinsight.domain.same_audio import Twin
 
 WAITS_FOR_AUDIO: Final = "waits for its audio"
 WAITS_FOR_APPROVAL: Final = "waits for approval"
 WAITS_FOR_PLAN: Final = "waits for its plan"
+WAITS_FOR_TWIN: Final = "waits for the transcript of the same audio"
 
 MOST_GROWTH: Final = 2.0  # minutes declared as seconds are out by 60; advertisements alone never double a length
 
 
-def awaited(episode: Episode | None, params: Mapping[str, object], planned: bool) -> str:
+def awaited(episode: Episode | None, params: Mapping[str, object], planned: bool, twin: Twin | None = None) -> str:
     """The reason why a transcribe row is held; empty when its chunks may be made.
 
     Args:
@@ -21,13 +23,17 @@ def awaited(episode: Episode | None, params: Mapping[str, object], planned: bool
         params: of the row. `approved`: who or which rule approved what it costs; `quoted_seconds`: for how much audio,
             where it is paid for.
         planned: the episode's plan is made.
+        twin: another episode with the same audio whose transcript it takes (domain.same_audio.find_twin).
 
-    What the publisher's transcript answers costs nothing and is not cut, so it needs neither approval nor plan (F12).
+    What the publisher's transcript answers costs nothing and is not cut, so it needs neither approval nor plan (F12);
+    nor does what a twin answers, or will (F10). What is planned already is decoded rather than made to wait.
     """
     if episode is None or not episode.audio_key:
         return WAITS_FOR_AUDIO
-    if usable(episode, params):
+    if usable(episode, params) or (twin is not None and twin.ready):
         return ""
+    if twin is not None and not planned:
+        return WAITS_FOR_TWIN
     if not params.get("approved") or outgrown(episode.audio_seconds, params):
         return WAITS_FOR_APPROVAL
     return "" if planned else WAITS_FOR_PLAN

@@ -55,17 +55,19 @@ def kpis(
     when it cannot be said. Several devices or compute types are joined by a comma; `models` counts parts by model.
     Of devices and models silent parts have none, unless all are silent.
     `cost_usd` is for the device time that was spent, `gpu_estimate_usd` for the same audio on a rented GPU; what comes
-    from the publisher took no device and is estimated at $0.
+    from the publisher, or from a transcript of the same audio, took no device and is estimated at $0. `same_as`, the
+    id of the episode that was transcribed, is there in the latter case alone.
     """
     wall = sum(part.wall_seconds for part in parts)
     device = sum(part.device_seconds for part in parts)
     audio = transcript.duration
-    to_decode = 0.0 if transcript.source == PUBLISHER else audio
+    same_as = next((part.same_as for part in parts if part.same_as), "")
+    to_decode = 0.0 if transcript.source == PUBLISHER or same_as else audio
     # Parts without a model are of a release that did not measure coverage.
     heard = [part for part in parts if not part.silent] or parts
     decoded = [part for part in parts if part.source == WHISPER and part.model]
     speech = sum(part.speech_seconds for part in decoded)
-    return {
+    figures = {
         "schema": KPIS_SCHEMA,
         "source": transcript.source,
         "audio_seconds": round(audio, 3),
@@ -88,6 +90,7 @@ def kpis(
         "cost_usd": round(cost_usd(parts, gpu_hour_usd), 6),
         "gpu_estimate_usd": round(gpu_estimate_usd(to_decode, gpu_hour_usd, gpu_speed), 6),
     }
+    return figures | ({"same_as": same_as} if same_as else {})
 
 
 def _model(part: Part, transcript: Transcript) -> str:

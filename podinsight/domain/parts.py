@@ -2,14 +2,17 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+from podinsight.domain.captions import TRANSCRIPT_SCHEMA
 from podinsight.domain.transcript import WHISPER, Part, Segment, Word
+from podinsight.domain.work import Span
 
 PART_SCHEMA: Final = "podinsight/part/2"
 _OLDER: Final = ("podinsight/part/1",)  # what a worker of the last release commits while this one joins
 _SCORES: Final = ("avg_logprob", "no_speech_prob", "compression_ratio")
+_SHARES: Final = ("coverage", "redecoded_share", "doubtful_share")
 
 
 def part_to_json(part: Part) -> bytes:
@@ -36,6 +39,7 @@ def part_to_json(part: Part) -> bytes:
         "source": part.source,
         "model": part.model,
         "profile": [list(fact) for fact in part.profile],
+        **({"same_as": part.same_as} if part.same_as else {}),
         "segments": [
             {
                 "start": segment.start,
@@ -59,11 +63,7 @@ def part_from_json(data: bytes) -> Part:
     Raises:
         ValueError: not a part, saying what is wrong with it.
     """
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"not a part: {error}") from error
-    fields = _object(document, "a part")
+    fields = _document(data, "a part")
     if fields.get("schema") not in (PART_SCHEMA, *_OLDER):
         raise ValueError(f"not a part: schema {fields.get('schema')!r} instead of {PART_SCHEMA!r}")
     return Part(
@@ -84,7 +84,83 @@ def part_from_json(data: bytes) -> Part:
         covered_seconds=_coverage(fields, "covered_seconds"),
         redecoded_seconds=_coverage(fields, "redecoded_seconds"),
         doubtful_seconds=_coverage(fields, "doubtful_seconds"),
+        same_as=_text(fields, "same_as") if "same_as" in fields else "",
     )
+
+
+def part_from_transcript(transcript: bytes, kpis: bytes | None, span: Span, same_as: str) -> Part:
+    """The part that gives these files again: another episode with the same audio is transcribed by them (F10).
+
+    No device has heard it, so it took no device time. How much of the speech has words comes from `kpis`, where that is
+    of the same transcript; else nobody knows it.
+
+    Args:
+        transcript, kpis: transcript.json and kpis.json of the other episode; `same_as` is its id.
+
+    Raises:
+        ValueError: not a transcript of ours that Whisper has made, saying what is wrong with it.
+    """
+    fields = _document(transcript, "a transcript")
+    if fields.get("schema") != TRANSCRIPT_SCHEMA or fields.get("source") != WHISPER:
+        raise ValueError(f"not a decoded transcript: {fields.get('schema')!r} from {fields.get('source')!r}")
+    profile = _object(fields.get("profile"), "a profile")
+    speakers = [str(name) for name in _list(fields, "speakers")]
+    segments = tuple(_said(_object(each, "a segment"), speakers) for each in _list(fields, "segments"))
+    model, measured = _text(fields, "model"), _measured(fields, kpis)
+    speech = measured.get("speech_seconds", 0.0)
+    return Part(
+        n=span.n,
+        start=span.start,
+        end=_number(fields, "duration"),
+        language=_text(fields, "language"),
+        language_probability=1.0,
+        segments=segments,
+        speech_seconds=speech,
+        wall_seconds=0.0,
+        device_seconds=0.0,
+        device="none",
+        compute_type="none",
+        model=model,
+        profile=tuple((name, str(said)) for name, said in profile.items()),
+        covered_seconds=speech * measured.get("coverage", 0.0),
+        redecoded_seconds=speech * measured.get("redecoded_share", 0.0),
+        doubtful_seconds=speech * measured.get("doubtful_share", 0.0),
+        same_as=same_as,
+    )
+
+
+def _measured(transcript: Mapping[str, object], kpis: bytes | None) -> dict[str, float]:
+    """Seconds of speech and the shares of it, by kpis.json; empty when it says none, or is of another transcript."""
+    try:
+        fields = _document(kpis or b"", "kpis")
+        if any(fields.get(name) != transcript.get(name) for name in ("source", "model", "words")):
+            return {}
+        return {name: _number(fields, name) for name in ("speech_seconds", *_SHARES)}
+    except ValueError:
+        return {}
+
+
+def _said(fields: Mapping[str, object], speakers: Sequence[str]) -> Segment:
+    """A segment of a transcript.json: its speaker is a number there, and its words have names for their values."""
+    number = None if fields.get("speaker") is None else _whole(fields, "speaker")
+    if number is not None and not 0 <= number < len(speakers):
+        raise ValueError(f"not a transcript: no speaker has the number {number}")
+    words = [_object(word, "a word") for word in _list(fields, "words")] if "words" in fields else []
+    return _segment(
+        {
+            **fields,
+            "speaker": None if number is None else speakers[number],
+            "words": [[word.get(name) for name in ("start", "end", "text", "probability")] for word in words],
+        }
+    )
+
+
+def _document(data: bytes, what: str) -> Mapping[str, object]:
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not {what}: {error}") from error
+    return _object(document, what)
 
 
 def _coverage(fields: Mapping[str, object], name: str) -> float:

@@ -18,6 +18,7 @@ TABLE: Final = "pod_insight_transcripts"
 EMPTY_FOLDER: Final = (
     f".tables/{TABLE}"  # below stage: no feed's folder begins with a dot, and Hive reads none that does
 )
+PARTITION_KEYS: Final = ("feed_slug", "guid")  # in the order of their values, as in athena.sql
 MOST_PARTITIONS: Final = 100  # a statement: what Glue takes in one request (BatchCreatePartition)
 
 _NAME: Final = re.compile(r"[a-z0-9_]{1,255}")  # what Athena takes as the name of a table or a database
@@ -31,6 +32,11 @@ class Partition:
     guid: str
     location: str
 
+    @property
+    def folder(self) -> str:
+        """The location as catalogues want a folder: with a slash at its end. Raises ValueError when not on S3."""
+        return _folder(self.location)
+
 
 def create_table(template: str, location: str, table: str = TABLE, database: str | None = None) -> str:
     """The DDL of the table.
@@ -42,7 +48,7 @@ def create_table(template: str, location: str, table: str = TABLE, database: str
     Raises:
         ValueError: a name that Athena does not take, or a location that is not on S3.
     """
-    return Template(template).substitute(table=identifier(table, database), location=_folder(location)).strip()
+    return Template(template).substitute(table=identifier(table, database), location=literal(_folder(location))).strip()
 
 
 def add_partitions(partitions: Iterable[Partition], table: str = TABLE, database: str | None = None) -> Iterator[str]:
@@ -55,7 +61,7 @@ def add_partitions(partitions: Iterable[Partition], table: str = TABLE, database
     while batch := list(islice(rest, MOST_PARTITIONS)):
         lines = [
             f"  PARTITION (`feed_slug` = {literal(each.feed_slug)}, `guid` = {literal(each.guid)})\n"
-            f"  LOCATION {_folder(each.location)}"
+            f"  LOCATION {literal(each.folder)}"
             for each in batch
         ]
         yield "\n".join([f"ALTER TABLE {name} ADD IF NOT EXISTS", *lines])
@@ -85,4 +91,4 @@ def literal(text: str) -> str:
 def _folder(url: str) -> str:
     if not url.startswith("s3://"):
         raise ValueError(f"{url} is not on S3")
-    return literal(url.rstrip("/") + "/")
+    return url.rstrip("/") + "/"

@@ -43,7 +43,8 @@ class Part:
 
     source: WHISPER or PUBLISHER. model, profile: what decoded it, and what byte equality is promised within
     (DESIGN.md, idea 5). Of the speech seconds: `covered_seconds` have words, `redecoded_seconds` were decoded again
-    because the coverage check objected, `doubtful_seconds` stay doubtful.
+    because the coverage check objected, `doubtful_seconds` stay doubtful. same_as: id of the episode with the same
+    audio whose transcript it was made from instead (F10).
     """
 
     n: int
@@ -63,11 +64,12 @@ class Part:
     covered_seconds: float = 0.0
     redecoded_seconds: float = 0.0
     doubtful_seconds: float = 0.0
+    same_as: str = ""
 
     @property
     def silent(self) -> bool:
         """Nobody speaks in it, by the episode's plan: no device has heard it, and no model is to be named for it."""
-        return self.source == WHISPER and self.device == "none"
+        return self.source == WHISPER and self.device == "none" and not self.same_as
 
 
 @dataclass(frozen=True)

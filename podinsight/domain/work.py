@@ -146,3 +146,19 @@ def backoff(attempt: int, jitter: float, retry_after: float | None = None) -> fl
     """
     wait = min(30.0, 2.0**attempt) * (0.5 + jitter / 2)
     return max(2.0, wait, min(retry_after or 0.0, LONGEST_RETRY_AFTER))
+
+
+FREE_LOSSES = 2  # in a row: a worker that is killed, or loses its machine, costs no wait
+_FIRST_WAIT, _LONGEST_WAIT = 10.0, 300.0  # seconds
+
+
+def wait_after_loss(losses: int) -> float:
+    """Seconds that a unit waits, others going first, after its worker died with it the `losses`-th time in a row.
+
+    What kills its workers must not have one after the other at once, nor may a bad quarter of an hour of a machine set
+    aside what would succeed: none after the first two, then 10 s doubled each time up to 300 s, as Kubernetes waits
+    between starts of a container that crashes (Pod lifecycle, "CrashLoopBackOff").
+    """
+    if losses <= FREE_LOSSES:
+        return 0.0
+    return min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** (losses - FREE_LOSSES - 1))

@@ -21,6 +21,7 @@ from podinsight.ports.store import (
     Workers,
     WorkerView,
 )
+from podinsight.ports.table import SegmentTable
 from podinsight.ports.web import Body, FeedParser, Fetcher, HostGate, MediaProbe, Piece, Probe
 from podinsight.ports.work import Decoded, Demand, Leftover, Reconciled, StageCount, WorkRows, WorkView
 
@@ -52,6 +53,7 @@ __all__ = [
     "Piece",
     "Probe",
     "Reconciled",
+    "SegmentTable",
     "SpeechBook",
     "SpeechRequest",
     "StageCount",

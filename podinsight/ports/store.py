@@ -66,6 +66,19 @@ class Catalogue(Protocol):
         """The first N known episodes in the order of discovery, whatever their state (`--limit` is cumulative)."""
         ...
 
+    def unregistered(self, limit: int) -> list[Episode]:
+        """Episodes whose transcript has landed and whose segments wait to be registered as a partition, those that wait
+        longest first; flat however many rows there are."""
+        ...
+
+    def registered(self, episode_ids: Sequence[str]) -> None:
+        """Their segments are registered; until a new transcript lands they wait no more."""
+        ...
+
+    def register_later(self, episode_ids: Sequence[str]) -> None:
+        """They could not be registered now: `unregistered` gives them after all others."""
+        ...
+
 
 @dataclass(frozen=True)
 class WorkerView:

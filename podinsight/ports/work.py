@@ -116,7 +116,32 @@ class WorkRows(Protocol):
         rule; kept in the params, with the seconds of audio quoted, so that an episode which turns out far longer
         is asked about again), then until its plan is made; with that it gets its chunks and is `waiting`. What the
         publisher's transcript answers costs nothing and needs neither approval nor plan: it gets one chunk.
+
+        Nor is audio transcribed twice (F10). Where another episode with the same bytes was transcribed by the same
+        model, language, prompt, hotwords and words, the row gets one chunk and `same_as` in its params: whose
+        transcript it takes. Where that is on its way the row is held for it, whether approved or not, and counts for
+        no demand; it goes on in the transaction that projects the other's transcript, or that ends, refuses or holds
+        the other's row, at the latest when `release_twins` looks again. Params with `same_audio` False or `again`
+        ask for decoding in any case.
         """
+        ...
+
+    def transcribe_again(
+        self,
+        episode_ids: Sequence[str],
+        priority: int,
+        params: Mapping[str, object],
+        approved: str = "",
+        quoted_seconds: Mapping[str, float] | None = None,
+    ) -> int:
+        """Transcriptions that have ended (done with their files in place, failed or refused) are made anew, as
+        `enqueue_transcribe` makes them: by these params, under this approval and no earlier one, with a new plan and
+        new chunks, and without taking another's transcript of the same audio. Returns how many. All else stays as it
+        is: what is under way, what has no row or no audio.
+
+        The episode keeps its transcript until the new one has its place; which of the two stays says domain.better,
+        unless the params say `replace`. What still ran of a failed one has lost its lease. A call that was cut off is
+        simply made again: what has started over is under way then and stays, until it has ended."""
         ...
 
     def approve(
@@ -191,7 +216,23 @@ class WorkRows(Protocol):
     def decode_instead(self, lease: Lease) -> None:
         """The chunk was for the publisher's transcript, which cannot be used, or nobody has approved its decoding: it
         goes, and the transcription asks for decoding (`publisher` False in its params), so it waits for approval or
-        plan."""
+        plan. The same where it was for another episode's transcript, whose id is kept in `not_from`: a third episode
+        with this audio may still have one."""
+        ...
+
+    def takes_from(self, episode_id: str) -> str | None:
+        """The episode with the same audio whose transcript this one takes, as soon as it has its chunk."""
+        ...
+
+    def shared(self, wishes: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
+        """Of these episodes (id → the params that a transcribe row would get) those that would not be decoded because
+        their audio is, or is to be, transcribed for another, also among themselves; with whose it is. Only audio that
+        is there is known."""
+        ...
+
+    def release_twins(self, waited_seconds: float) -> int:
+        """Looks again at transcriptions that have been held for the transcript of the same audio for so long: those
+        that need not wait any more go on. Some hundreds a call, the longest ago first; returns how many go on."""
         ...
 
     def parts(self, episode_id: str) -> list[str]:
@@ -205,7 +246,7 @@ class WorkRows(Protocol):
         ...
 
     def commit_transcript(self, lease: Lease, files: TranscriptFiles) -> None:
-        """Ends the join and the transcribe row, with a projection to make."""
+        """Ends the join and the transcribe row, with a projection to make. `files.kept` becomes the row's reason."""
         ...
 
     def unprojected(self, limit: int, stage: str | None = None, episode_id: str | None = None) -> list[Projection]:
@@ -214,7 +255,8 @@ class WorkRows(Protocol):
 
     def projected(self, projection: Projection) -> bool:
         """The objects lie under their fixed names: the episode says so, and a transcribe row that was held for the
-        audio becomes `waiting` with one chunk. Saying it twice changes nothing: returns whether it was the first."""
+        audio becomes `waiting` with one chunk. Saying it twice changes nothing, nor does saying it of what was done
+        over since: returns whether it was the first."""
         ...
 
     def postpone(self, projection: Projection) -> None:
@@ -229,11 +271,12 @@ class WorkRows(Protocol):
 
     def reconcile(self, dispatch_seconds: float) -> Reconciled:
         """Expired leases → `waiting` (a loss), dispatches unclaimed for `dispatch_seconds` → `waiting`, due delayed
-        → `waiting`; units past their stage's losses → `failed`."""
+        → `waiting`; units past their stage's losses → `failed`. A unit that lost several workers in a row is `delayed`
+        first (domain.work.wait_after_loss)."""
         ...
 
     def expire_worker(self, worker: str) -> int:
-        """The worker is dead: its leases go back now (a loss each). Returns how many."""
+        """The worker is dead: its leases go back now (a loss each, as in `reconcile`). Returns how many."""
         ...
 
     def leftovers(self, older_than: float, limit: int) -> list[Leftover]:

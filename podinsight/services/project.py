@@ -63,6 +63,8 @@ def project(store: StatusStore, objects: ObjectStore, projection: Projection) ->
         Gone: a committed object is gone and its fixed name was never written.
         PodinsightError: the object store or the database could not do it.
     """
+    # Listed before it is done: from then on it may be done over, and what that writes is not ours to delete.
+    spent = [info.key for folder in projection.scratch for info in objects.list(folder)]
     if projection.stage == "transcribe":
         _project_plan(store, objects, projection.episode.id)
     for source, target in projection.copies:
@@ -78,8 +80,7 @@ def project(store: StatusStore, objects: ObjectStore, projection: Projection) ->
     objects.put(projection.episode.meta_key, meta_json(projection.episode))
     first = store.work.projected(projection)
     _correct_meta(store, objects, projection.episode)
-    for folder in projection.scratch:
-        objects.delete([info.key for info in objects.list(folder)])
+    objects.delete(spent)
     return first
 
 

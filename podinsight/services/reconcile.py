@@ -7,6 +7,7 @@ from podinsight.ports import ObjectStore, Reconciled, StatusStore
 from podinsight.services.project import Gone, project
 
 _FORGET_SECONDS = 86_400.0
+_TWIN_SECONDS = 60.0  # after which it is looked again whether the transcript of the same audio is still on its way
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ def reconcile(store: StatusStore, objects: ObjectStore, dispatch_seconds: float)
         except Exception as error:  # one that cannot be made must not keep the others from it
             store.work.postpone(projection)
             faults.append(f"{projection.stage} of {projection.episode.id}: {said(error)}")
+    store.work.release_twins(_TWIN_SECONDS)
     store.workers.forget_dead(_FORGET_SECONDS)
     store.control.tick("reconcile")
     return ReconcileReport(rows, done, tuple(faults))

@@ -1,6 +1,7 @@
 """Transcribing: claim a chunk, decode it, commit its part; whoever commits the last one joins them.
 
-Where the publisher's transcript was accepted it is taken instead of decoding (F12), by the same rows and fences.
+Where the publisher's transcript was accepted it is taken instead of decoding (F12), and so is the transcript of another
+episode with the same audio (F10), by the same rows and fences.
 """
 
 import logging
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 from podinsight.domain.episode import Episode
 from podinsight.domain.parts import part_to_json
 from podinsight.domain.publisher import accepted, usable
-from podinsight.domain.work import Lease
+from podinsight.domain.transcript import Part
+from podinsight.domain.work import Lease, Span
 from podinsight.errors import Abandoned, Permanent, PodinsightError
 from podinsight.ports import CaptionParser, Decoded, ObjectStore, StatusStore, Transcriber
 from podinsight.services.hear import hear_chunk
@@ -19,6 +21,7 @@ from podinsight.services.join import GpuPrice, join_episode
 from podinsight.services.lease import LeaseTimes, kept
 from podinsight.services.project import project_episode
 from podinsight.services.publisher import publisher_part
+from podinsight.services.same_audio import same_audio_part
 from podinsight.services.settle import discard, settle
 
 _log = logging.getLogger(__name__)
@@ -81,10 +84,25 @@ def take_publisher_transcript(
     episode = ports.store.catalogue.episode(episode_id)
     if ports.captions is None or episode is None or accepted(episode.publisher) is None:
         return None
+    return _taken(ports, episode_id, worker, times, stopping, "its publisher's transcript")
+
+
+def take_same_audio(
+    ports: TranscribePorts, episode_id: str, worker: str, times: LeaseTimes, stopping: Callable[[], bool]
+) -> str | None:
+    """The same for an episode that takes the transcript of another with the same audio."""
+    if ports.store.work.takes_from(episode_id) is None:
+        return None
+    return _taken(ports, episode_id, worker, times, stopping, "the transcript of the same audio")
+
+
+def _taken(
+    ports: TranscribePorts, episode_id: str, worker: str, times: LeaseTimes, stopping: Callable[[], bool], what: str
+) -> str | None:
     try:
         return transcribe_episode(ports, episode_id, worker, times, stopping)
     except PodinsightError as error:
-        _log.warning("episode %s: its publisher's transcript is left to another worker: %s", episode_id, error)
+        _log.warning("episode %s: %s is left to another worker: %s", episode_id, what, error)
         return None
 
 
@@ -119,11 +137,12 @@ def _decode(
         raise Permanent(f"episode {episode.id} has no audio to transcribe: fetch it first")
     started = time.monotonic()
     beat(0.0)
-    part = publisher_part(ports.objects, ports.captions, episode, lease.params, span) if ports.captions else None
+    part = _had(ports, episode, lease, span)
     if part is None:
-        # The publisher's words were to cost nothing, and no row of an older podinsight was asked about: who pays for
-        # decoding approves it first.
-        if usable(episode, lease.params) or not lease.params.get("approved"):
+        # The publisher's words and a twin's transcript were to cost nothing, and no row of an older podinsight was
+        # asked about: who pays for decoding approves it first.
+        for_nothing = usable(episode, lease.params) or lease.params.get("same_as")
+        if for_nothing or not lease.params.get("approved"):
             ports.store.work.decode_instead(lease)
             return None
         smaller = ports.smaller(str(lease.params["model"]))
@@ -134,6 +153,15 @@ def _decode(
     wall = time.monotonic() - started
     took = Decoded(part.end - part.start, wall, part.device_seconds, part.model, part.device, part.compute_type)
     return ports.store.work.commit_chunk(lease, key, took, times.lease)
+
+
+def _had(ports: TranscribePorts, episode: Episode, lease: Lease, span: Span) -> Part | None:
+    """The part of a chunk that no device has to hear; None when speech must be decoded."""
+    part = publisher_part(ports.objects, ports.captions, episode, lease.params, span) if ports.captions else None
+    twin = lease.params.get("same_as")
+    if part is not None or not twin:
+        return part
+    return same_audio_part(ports.objects, episode, ports.store.catalogue.episode(str(twin)), span)
 
 
 def _device(ports: TranscribePorts) -> Transcriber:

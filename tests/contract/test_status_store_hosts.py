@@ -13,6 +13,7 @@ from podinsight.domain.metrics import Metric
 from podinsight.domain.work import State
 from podinsight.errors import Permanent
 from podinsight.ports import HostRow
+from podinsight.topology import STAGES
 from tests.support.clock import ManualClock
 from tests.support.rows import Rows, audio
 
@@ -175,7 +176,8 @@ def test_downloads_by_feed(rows: Rows) -> None:
 
 def test_a_fetch_that_is_lost_too_often_has_failed_and_one_started_over_may_succeed(rows: Rows) -> None:
     (lost,) = rows.fetches(1)
-    for _ in range(9):
+    for _ in range(STAGES["fetch"].max_losses + 1):
+        rows.wait_out()
         rows.claim(lost, worker=rows.worker())
         rows.work.expire_worker("w1")
     assert value(rows.store, "DownloadSuccessRate") == 0.0

@@ -189,6 +189,7 @@ def test_a_plan_past_its_losses_sets_the_episode_aside(rows: Rows) -> None:
     rows.worker("p1", "plan", 1)
     leases = []
     for _ in range(STAGES["plan"].max_losses + 1):
+        rows.wait_out()
         leases.append(rows.claim(episode_id, "plan", "p1"))
         rows.expire()
     state, reason = stands(rows, episode_id)

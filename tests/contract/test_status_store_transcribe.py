@@ -214,6 +214,7 @@ def test_a_committed_chunk_resets_the_losses_of_its_episode(rows: Rows) -> None:
     for _ in range(allowed):
         rows.claim(episode_id, "transcribe", "g1"), rows.claim(episode_id, "transcribe", "g1")
         assert rows.work.expire_worker("g1") == 2
+        rows.wait_out()
     first = rows.claim(episode_id, "transcribe", "g1")
     assert first.losses == allowed
     commit(rows, first)
@@ -226,6 +227,7 @@ def test_a_committed_chunk_resets_the_losses_of_its_episode(rows: Rows) -> None:
 def test_a_chunk_past_its_losses_sets_the_episode_aside(rows: Rows) -> None:
     (episode_id,) = rows.transcribes(1, chunks=2)
     for turn in range(STAGES["transcribe"].max_losses + 1):
+        rows.wait_out()
         rows.claim(episode_id, "transcribe", "g1")
         rows.clock.advance(LEASE_SECONDS)
         assert rows.work.reconcile(60).set_aside == int(turn == STAGES["transcribe"].max_losses)
@@ -258,6 +260,7 @@ def test_of_an_episode_that_failed_nothing_more_is_paid_for(rows: Rows, how: str
     failing = rows.claim(episode_id, "transcribe", "g1")
     for _ in range(STAGES["transcribe"].max_losses if how == "set aside" else 0):
         rows.work.expire_worker("g1")
+        rows.wait_out()
         failing = rows.claim(episode_id, "transcribe", "g1")
     ends, returns, dies, waits = (rows.claim(episode_id, "transcribe", name) for name in ("g2", "g2", "g3", "g2"))
     rows.work.delay(waits, "busy", 20)

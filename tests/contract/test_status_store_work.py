@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row
 
 from podinsight.adapters.database import SqlStore, enqueue
 from podinsight.domain.control import Control, Mode
-from podinsight.domain.work import Lease, State, Ticket
+from podinsight.domain.work import FREE_LOSSES, Lease, State, Ticket, wait_after_loss
 from podinsight.errors import LeaseLost, Unavailable
 from podinsight.ports import Reconciled, StageCount, WorkRows
 from podinsight.topology import STAGES
@@ -161,6 +161,7 @@ def test_losses_are_counted_apart_and_set_a_unit_aside(rows: Rows) -> None:
     rows.worker()
     allowed = STAGES["fetch"].max_losses
     for losses in range(allowed + 1):
+        rows.wait_out()
         lease = rows.claim(episode_id)
         assert (lease.losses, lease.attempts) == (losses, 0)
         rows.clock.advance(LEASE_SECONDS)
@@ -168,6 +169,30 @@ def test_losses_are_counted_apart_and_set_a_unit_aside(rows: Rows) -> None:
     assert rows.state(episode_id) is State.FAILED
     assert f"died {allowed + 1} times" in rows.reason(episode_id)
     assert rows.state(episode_id, "transcribe") is State.FAILED
+
+
+def test_a_unit_that_loses_worker_after_worker_lets_others_go_first(rows: Rows) -> None:
+    """T8 (CELERY.md, fault 3): it waits longer each time, as no demand, and then has its old rank. Its first losses in
+    a row cost no wait."""
+    suspect, other = rows.fetches(2)
+    rows.worker()
+    for losses in range(1, STAGES["fetch"].max_losses + 1):
+        assert [ticket.episode_id for ticket in rows.work.dispatch("fetch", 1)] == [suspect]
+        assert rows.claim(suspect).losses == losses - 1
+        rows.work.expire_worker("w1")
+        wait = wait_after_loss(losses)
+        assert (wait == 0) == (losses <= FREE_LOSSES)
+        if wait:
+            assert rows.work.claim("fetch", suspect, "w1", LEASE_SECONDS) is None
+            assert (rows.state(suspect), rows.work.demand("fetch").waiting) == (State.DELAYED, 1)
+            assert f"died {losses} times" in rows.reason(suspect)
+            rows.clock.advance(wait - 0.001)
+            (ticket,) = rows.work.dispatch("fetch", 1)
+            assert ticket.episode_id == other
+            rows.work.undo_dispatch([ticket])
+            rows.clock.advance(0.001)
+    waits = [wait_after_loss(losses) for losses in range(1, STAGES["fetch"].max_losses + 1)]
+    assert waits == [0, 0, 10, 20, 40, 80, 160, 300]
 
 
 def test_a_dead_worker_gives_back_its_leases_at_once(rows: Rows) -> None:

@@ -9,7 +9,6 @@ import duckdb
 import pytest
 from obstore.fsspec import FsspecStore
 
-from podinsight.adapters.database import open_store
 from podinsight.adapters.obstore_objects import S3Options, open_objects
 from podinsight.domain.hosts import HostLimits
 from podinsight.domain.table import Partition
@@ -17,6 +16,7 @@ from podinsight.domain.transcript import Segment
 from podinsight.ports import ObjectStore
 from podinsight.topology import AREAS
 from tests.support.clock import ManualClock
+from tests.support.databases import open_migrated
 from tests.support.rows import Rows
 from tests.support.seaweed import Seaweed
 from tests.support.transcripts import part, transcribe
@@ -57,7 +57,7 @@ def lake(seaweed_server: Seaweed, tmp_path_factory: pytest.TempPathFactory) -> I
     options = S3Options(server.endpoint, server.region, server.access_key_id, server.secret_access_key)
     areas = {area: f"s3://{server.bucket}/{prefix}/{area}" for area in AREAS}
     objects = open_objects(areas, options)
-    store = open_store("sqlite://", ManualClock(), HostLimits({}, 10), 30.0)
+    store = open_migrated("sqlite://", ManualClock(), HostLimits({}, 10), 30.0)
     rows = Rows(store, ManualClock())
     partitions = []
     for feed in ("a", "b"):

@@ -192,6 +192,18 @@ def test_chunks_joined_say_what_the_whole_says(tiny: WhisperTranscriber) -> None
     assert word_error_rate(said, heard) < 0.3
 
 
+@pytest.mark.parametrize("told", [("prompt",), ("hotwords",), ("prompt", "hotwords")])
+def test_prompt_and_hotwords_of_any_length_cost_no_words(tiny: WhisperTranscriber, told: tuple[str, ...]) -> None:
+    """T3, T8: together they would leave no room for what is said, or be said instead."""
+    said = json.loads((SAMPLES / "references.json").read_text(encoding="utf-8"))["episode-2.mp3"]
+    text = "The speakers are Anna, Ben and Carla, they talk about ships and boats. " * 30
+    prompt, hotwords = (text if name in told else None for name in ("prompt", "hotwords"))
+    request = SpeechRequest(0, 0.0, None, MODEL, "en", prompt=prompt, hotwords=hotwords)
+    with (SAMPLES / "episode-2.mp3").open("rb") as audio:
+        part = tiny.transcribe(audio, request, ignore)
+    assert word_error_rate(said, " ".join(segment.text for segment in part.segments)) < 0.1
+
+
 def test_the_model_stays_loaded(tiny: WhisperTranscriber, monkeypatch: pytest.MonkeyPatch) -> None:
     audio = (SAMPLES / "episode-2.mp3").read_bytes()
     run(tiny, audio, 0.0, 3.0)

@@ -1,5 +1,6 @@
 """Bad input in one run with good: each has its message and state, and the good is unharmed."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,16 +9,22 @@ from podinsight.domain.work import State
 from podinsight.errors import Permanent
 from podinsight.topology import AREAS
 from tests.support.feeds import rss
-from tests.support.stack import running_stack
+from tests.support.stack import Stack, running_stack
 from tests.support.webserver import WebServer
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 
 
-def test_each_fault_is_told_and_the_rest_of_the_run_goes_on(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with running_stack(tmp_path_factory.mktemp("inputs") / "state") as running:
+        yield running
+
+
+def test_each_fault_is_told_and_the_rest_of_the_run_goes_on(stack: Stack) -> None:
     mp3 = (SAMPLES / "episode-1.mp3").read_bytes()
     m4a = (SAMPLES / "episode-3.m4a").read_bytes()
-    with WebServer() as web, running_stack(tmp_path / "state") as stack:
+    with WebServer() as web:
         web.serve("/good.mp3", mp3, mime="audio/mpeg")
         web.serve("/page.mp3", b"<!doctype html><title>Sign in</title>", mime="text/html")
         web.serve("/zero.mp3", b"", mime="audio/mpeg")
@@ -62,17 +69,17 @@ def test_each_fault_is_told_and_the_rest_of_the_run_goes_on(tmp_path: Path) -> N
         slugs = {episode.feed_slug for episode in episodes.values()}
         assert len(slugs) == 2, "two feeds of one title keep apart"
 
-        root = tmp_path / "state" / "objects"
+        root = stack.settings.state_dir / "objects"
         for area in ("raw", "stage"):
             for info in stack.world.objects.list(area):
                 assert (root / info.key).resolve().is_relative_to(root.resolve())
                 assert "/attempts/" not in info.key
-        assert not (tmp_path / "etc").exists()
+        assert not (stack.settings.state_dir.parent / "etc").exists()
         assert {path.name for path in root.iterdir()} <= set(AREAS)
 
 
-def test_a_feed_of_five_thousand_items_is_read_whole(tmp_path: Path) -> None:
-    with WebServer() as web, running_stack(tmp_path / "state") as stack:
+def test_a_feed_of_five_thousand_items_is_read_whole(stack: Stack) -> None:
+    with WebServer() as web:
         mp3 = (SAMPLES / "episode-1.mp3").read_bytes()
         web.serve("/audio.mp3", mp3, mime="audio/mpeg")
         items = [(f"item-{index}", f"{web.url('/audio.mp3')}?n={index}") for index in range(5000)]

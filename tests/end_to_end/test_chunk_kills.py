@@ -30,7 +30,7 @@ def serve(web: WebServer, name: str, episodes: int, seconds: float) -> str:
     for index in range(episodes):
         variety = index % VARIETIES
         path = f"/{name}/{index}.flac"
-        web.serve(path, flac(strung(seconds, seed=variety)[0]), mime="audio/flac")
+        web.serve(path, flac(strung(seconds, seed=variety)[0], title=path), mime="audio/flac")
         items.append((f"{index}-{variety}", web.url(path)))
     web.serve(f"/{name}.xml", rss(name, items), mime="application/rss+xml")
     return web.url(f"/{name}.xml")

@@ -6,12 +6,14 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from podinsight.domain.work import State
 from podinsight.topology import QUEUES, TASKS
+from tests.support.audio import unlike
 from tests.support.feeds import rss
 from tests.support.stack import Stack, running_stack, wait_for
 from tests.support.webserver import WebServer
@@ -41,7 +43,7 @@ def podrun(stack: Stack, *words: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("with_app_option", [True, False])
 def test_celery_call_fetches_an_audio_url(stack: Stack, with_app_option: bool) -> None:
     with WebServer() as web:
-        web.serve(f"/{with_app_option}.mp3", MP3, mime="audio/mpeg")
+        web.serve(f"/{with_app_option}.mp3", unlike(MP3, str(with_app_option)), mime="audio/mpeg")
         url = web.url(f"/{with_app_option}.mp3")
         celery = [sys.executable, "-m", "celery"]
         words = ["call", "fetch_episode", "--args", json.dumps([url])]
@@ -159,14 +161,38 @@ def test_fetch_and_transcribe_by_podrun_and_status_afterwards(stack: Stack) -> N
         assert web.hits("/one.mp3") == 1
 
 
+def test_the_same_file_in_two_feeds_is_decoded_once(stack: Stack) -> None:
+    """F10: both are transcribed, device seconds are paid for once, and the words are the same."""
+    with WebServer() as web:
+        ids: list[str] = []
+        for name in ("here", "there"):
+            web.serve(f"/{name}.mp3", unlike(MP3, "in two feeds"), mime="audio/mpeg")
+            items = [(name, web.url(f"/{name}.mp3"))]
+            web.serve(f"/{name}.xml", rss(name, items), mime="application/rss+xml")
+            ids += stack.add_feed(web.url(f"/{name}.xml"))
+        stack.start(ids)
+        stack.wait_ended("transcribe", ids, 90)
+    assert stack.states("transcribe", ids) == [State.DONE] * 2
+    both = stack.store.catalogue.episodes(ids)
+    kpis = [json.loads(stack.world.objects.get(f"{each.stage}/kpis/kpis.json")) for each in both]
+    decoded, taken = sorted(kpis, key=lambda each: "same_as" in each)
+    assert decoded["device_seconds"] > 0
+    assert (taken["device_seconds"], taken["cost_usd"]) == (0.0, 0.0)
+    assert taken["same_as"] in ids
+    said = {stack.world.objects.get(f"{each.stage}/transcripts/transcript.vtt") for each in both}
+    assert len(said) == 1
+
+
 def test_a_worker_that_is_started_wrongly_says_why(stack: Stack) -> None:
     celery = [sys.executable, "-m", "celery", "-A", "workers", "worker"]
-    for words, said in (
+    wrong = (
         (["-Q", "gpu", "-P", "threads", "-c", "1"], "-P prefork"),
         (["-Q", "gpu", "-P", "prefork", "-c", "2"], "-c 1"),
         (["-Q", "fetch,gpu", "-P", "threads"], "exactly one"),
         (["-Q", "typo", "-P", "threads"], "typo"),
-    ):
-        done = run(stack, *celery, *words)
+    )
+    with ThreadPoolExecutor(len(wrong)) as threads:
+        ended = list(threads.map(lambda each: run(stack, *celery, *each[0]), wrong))
+    for (words, said), done in zip(wrong, ended, strict=True):
         assert done.returncode != 0
         assert said in done.stdout + done.stderr, (words, done.stdout[-300:], done.stderr[-300:])

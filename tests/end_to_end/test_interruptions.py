@@ -3,14 +3,14 @@
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 
+import pytest
 from celery import Celery
 from sqlalchemy import func, select
 
 from podinsight.adapters.database.models import stage_runs
-from podinsight.domain.work import State
+from podinsight.domain.work import OPEN_STATES, State
 from tests.support.feeds import rss
 from tests.support.imds import MetadataService
 from tests.support.long_audio import flac, strung
@@ -25,31 +25,60 @@ LONG_LEASE = {
 }
 
 
-@contextmanager
-def spot_machine(folder: Path) -> Iterator[tuple[Stack, MetadataService, WebServer]]:
+@dataclass(frozen=True)
+class Spot:
+    """A stack on a Spot machine, the machine's metadata service, and a web server to fetch from."""
+
+    stack: Stack
+    machine: MetadataService
+    web: WebServer
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spot]:
     with MetadataService() as machine, WebServer() as web:
-        spot = {"SPOT_WATCH": "on", "SPOT_URL": machine.url, "SPOT_POLL_SECONDS": "0.3"}
-        more = LONG_LEASE | {f"PODINSIGHT_{name}": value for name, value in spot.items()}
-        with running_stack(folder, **more) as stack:
-            yield stack, machine, web
+        watch = {"SPOT_WATCH": "on", "SPOT_URL": machine.url, "SPOT_POLL_SECONDS": "0.3"}
+        more = LONG_LEASE | {f"PODINSIGHT_{name}": value for name, value in watch.items()}
+        with running_stack(tmp_path_factory.mktemp("spot"), **more) as stack:
+            yield Spot(stack, machine, web)
 
 
-def begin(stack: Stack, web: WebServer, count: int, seconds: float) -> list[str]:
+@pytest.fixture
+def spot(started: Spot) -> Spot:
+    """A machine that nobody takes away, whose worker is ready and has nothing to do."""
+    stack = started.stack
+    started.machine.withdraw()
+
+    def is_idle() -> bool:
+        rows = stack.store.work.counts()
+        return not any(each.count for each in rows if each.stage == "transcribe" and each.state in OPEN_STATES)
+
+    wait_for(is_idle, 90, "what the test before began has ended")
+    wait_for(lambda: stack.store.workers.live_slots("gpu") == len(stack.pids("gpu")) == 1, 30, "one worker is ready")
+    return started
+
+
+def begin(spot: Spot, name: str, count: int, seconds: float) -> list[str]:
     """Waits until one of `count` episodes is being decoded and all are fetched."""
-    web.serve("/a.flac", flac(strung(seconds, seed=0)[0]), mime="audio/flac")
-    items = [(f"spot-{index}", f"{web.url('/a.flac')}?{index}") for index in range(count)]
-    web.serve("/spot.xml", rss("spot", items), mime="application/rss+xml")
-    ids = stack.add_feed(web.url("/spot.xml"))
+    stack, web = spot.stack, spot.web
+    sound = strung(seconds, seed=0)[0]
+    items = []
+    for index in range(count):
+        path = f"/{name}-{index}.flac"
+        web.serve(path, flac(sound, title=path), mime="audio/flac")
+        items.append((f"{name}-{index}", web.url(path)))
+    web.serve(f"/{name}.xml", rss(name, items), mime="application/rss+xml")
+    ids = stack.add_feed(web.url(f"/{name}.xml"))
     stack.start(ids)
     stack.wait_ended("fetch", ids, 60)
     wait_for(lambda: stack.running("transcribe"), 60, "a transcription runs")
     return ids
 
 
-def outcomes(stack: Stack) -> Counter[str]:
+def outcomes(stack: Stack, ids: list[str]) -> Counter[str]:
     query = (
         select(stage_runs.c.outcome, func.count().label("n"))
-        .where(stage_runs.c.stage == "transcribe")
+        .where(stage_runs.c.stage == "transcribe", stage_runs.c.episode_id.in_(ids))
         .group_by(stage_runs.c.outcome)
     )
     with stack.store.db.read() as connection:
@@ -74,49 +103,49 @@ def the_next_worker_waits(stack: Stack, machine: MetadataService, last: int) -> 
     assert not stack.running("transcribe")
 
 
-def test_a_stop_notice_hands_the_chunk_back_within_seconds(tmp_path: Path) -> None:
-    with spot_machine(tmp_path / "state") as (stack, machine, web):
-        ids = begin(stack, web, count=1, seconds=300)
-        (main,) = stack.pids("gpu")
-        machine.stop_in(120)
-        told = time.monotonic()
-        wait_for(lambda: main not in stack.pids("gpu") and not stack.running("transcribe"), 15, "it is handed back")
-        print(f"handed back and gone {time.monotonic() - told:.1f} s after the notice")
-        assert outcomes(stack) == {"handed back": 1}
-        assert not stack.store.work.leftovers(time.time() + 1, 10), "no loss is charged"
-        assert stack.states("transcribe", ids) == [State.WAITING]
-        the_next_worker_waits(stack, machine, main)
-        machine.withdraw()  # as a machine that comes back from hibernation sees it
-        stack.wait_ended("transcribe", ids, 90)
-        assert stack.states("transcribe", ids) == [State.DONE]
-        assert set(stack.commits().values()) == {1}
+def test_a_stop_notice_hands_the_chunk_back_within_seconds(spot: Spot) -> None:
+    stack, machine = spot.stack, spot.machine
+    ids = begin(spot, "stopped", count=1, seconds=300)
+    (main,) = stack.pids("gpu")
+    machine.stop_in(120)
+    told = time.monotonic()
+    wait_for(lambda: main not in stack.pids("gpu") and not stack.running("transcribe"), 15, "it is handed back")
+    print(f"handed back and gone {time.monotonic() - told:.1f} s after the notice")
+    assert outcomes(stack, ids) == {"handed back": 1}
+    assert not stack.store.work.leftovers(time.time() + 1, 10), "no loss is charged"
+    assert stack.states("transcribe", ids) == [State.WAITING]
+    the_next_worker_waits(stack, machine, main)
+    machine.withdraw()  # as a machine that comes back from hibernation sees it
+    stack.wait_ended("transcribe", ids, 90)
+    assert stack.states("transcribe", ids) == [State.DONE]
+    assert set(stack.commits().values()) == {1}
 
 
-def test_advice_to_rebalance_lets_the_chunk_end_and_takes_no_other(tmp_path: Path) -> None:
-    with spot_machine(tmp_path / "state") as (stack, machine, web):
-        ids = begin(stack, web, count=2, seconds=150)
-        (main,) = stack.pids("gpu")
-        machine.advise_rebalance()
-        wait_for(lambda: stack.store.workers.live_slots("gpu") == 0, 10, "it drains")
-        assert main in stack.pids("gpu")
-        assert stack.running("transcribe"), "and still runs what it ran"
-        wait_for(lambda: "gpu" not in consumed(stack), 10, "it takes no messages that another machine's could have")
-        wait_for(lambda: main not in stack.pids("gpu"), 60, "it ends after the chunk")
-        assert set(outcomes(stack)) == {"done"}, "nothing is handed back"
-        assert Counter(state is State.DONE for state in stack.states("transcribe", ids)) == {True: 1, False: 1}
-        stack.wait_ended("transcribe", ids, 90)  # by the next worker, which starts although the advice stands
-        assert stack.states("transcribe", ids) == [State.DONE] * 2
-        assert set(stack.commits().values()) == {1}
+def test_advice_to_rebalance_lets_the_chunk_end_and_takes_no_other(spot: Spot) -> None:
+    stack, machine = spot.stack, spot.machine
+    ids = begin(spot, "advised", count=2, seconds=150)
+    (main,) = stack.pids("gpu")
+    machine.advise_rebalance()
+    wait_for(lambda: stack.store.workers.live_slots("gpu") == 0, 10, "it drains")
+    assert main in stack.pids("gpu")
+    assert stack.running("transcribe"), "and still runs what it ran"
+    wait_for(lambda: "gpu" not in consumed(stack), 10, "it takes no messages that another machine's could have")
+    wait_for(lambda: main not in stack.pids("gpu"), 60, "it ends after the chunk")
+    assert set(outcomes(stack, ids)) == {"done"}, "nothing is handed back"
+    assert Counter(state is State.DONE for state in stack.states("transcribe", ids)) == {True: 1, False: 1}
+    stack.wait_ended("transcribe", ids, 90)  # by the next worker, which starts although the advice stands
+    assert stack.states("transcribe", ids) == [State.DONE] * 2
+    assert set(stack.commits().values()) == {1}
 
 
-def test_a_stop_notice_after_the_advice_hands_the_chunk_back(tmp_path: Path) -> None:
-    with spot_machine(tmp_path / "state") as (stack, machine, web):
-        ids = begin(stack, web, count=1, seconds=300)
-        (main,) = stack.pids("gpu")
-        machine.advise_rebalance()
-        wait_for(lambda: stack.store.workers.live_slots("gpu") == 0, 10, "it drains")
-        assert stack.running("transcribe")
-        machine.stop_in(120)
-        wait_for(lambda: main not in stack.pids("gpu"), 15, "it is gone")
-        assert outcomes(stack) == {"handed back": 1}
-        assert stack.states("transcribe", ids) == [State.WAITING]
+def test_a_stop_notice_after_the_advice_hands_the_chunk_back(spot: Spot) -> None:
+    stack, machine = spot.stack, spot.machine
+    ids = begin(spot, "both", count=1, seconds=300)
+    (main,) = stack.pids("gpu")
+    machine.advise_rebalance()
+    wait_for(lambda: stack.store.workers.live_slots("gpu") == 0, 10, "it drains")
+    assert stack.running("transcribe")
+    machine.stop_in(120)
+    wait_for(lambda: main not in stack.pids("gpu"), 15, "it is gone")
+    assert outcomes(stack, ids) == {"handed back": 1}
+    assert stack.states("transcribe", ids) == [State.WAITING]

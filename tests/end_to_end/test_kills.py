@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from podinsight.domain.work import State
+from tests.support.audio import unlike
 from tests.support.feeds import rss
 from tests.support.stack import Stack, running_stack, wait_for
 from tests.support.webserver import WebServer
@@ -26,7 +27,7 @@ def web() -> Iterator[WebServer]:
             sample = ("episode-1.mp3", "episode-2.mp3", "episode-3.m4a")[index % 3]
             path = f"/audio/{index}-{sample}"
             mime = "audio/mp4" if sample.endswith("m4a") else "audio/mpeg"
-            server.serve(path, (SAMPLES / sample).read_bytes(), mime=mime, rate=100_000)
+            server.serve(path, unlike((SAMPLES / sample).read_bytes(), path), mime=mime, rate=100_000)
             items.append((f"episode-{index}", server.url(path)))
         server.serve("/feed.xml", rss("Kills", items), mime="application/rss+xml")
         yield server
@@ -79,12 +80,12 @@ def test_twelve_episodes_survive_every_kill(web: WebServer, undisturbed: dict[st
 
 def test_a_stopped_worker_hands_back_within_seconds_and_nothing_is_charged(web: WebServer, tmp_path: Path) -> None:
     with running_stack(tmp_path / "state") as stack:
-        ids = stack.add_feed(web.url("/feed.xml"))
+        ids = stack.add_feed(web.url("/feed.xml"))[:4]
         stack.start(ids)
         wait_for(lambda: stack.running("transcribe"), 60, "a transcription runs")
         (before,) = stack.pids("gpu")
         os.kill(before, signal.SIGTERM)
         wait_for(lambda: before not in stack.pids("gpu"), 8, "the worker is gone")
         stack.wait_ended("transcribe", ids, 120)
-        assert stack.states("transcribe", ids) == [State.DONE] * EPISODES
+        assert stack.states("transcribe", ids) == [State.DONE] * len(ids)
         assert set(stack.commits().values()) == {1}

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 from podinsight.domain.work import State
+from tests.support.audio import unlike
 from tests.support.feeds import rss
 from tests.support.seaweed import Seaweed
 from tests.support.stack import running_stack, wait_for
@@ -27,7 +28,8 @@ def test_postgresql_and_s3_carry_a_run_with_kills(tmp_path: Path, postgres_url: 
         items = []
         for index in range(4):
             name = ("episode-1.mp3", "episode-3.m4a")[index % 2]
-            web.serve(f"/{index}-{name}", (SAMPLES / name).read_bytes(), mime="audio/mpeg", rate=150_000)
+            sound = unlike((SAMPLES / name).read_bytes(), str(index))
+            web.serve(f"/{index}-{name}", sound, mime="audio/mpeg", rate=150_000)
             items.append((f"{index}", web.url(f"/{index}-{name}")))
         web.serve("/feed.xml", rss("Production", items), mime="application/rss+xml")
         ids = stack.add_feed(web.url("/feed.xml"))

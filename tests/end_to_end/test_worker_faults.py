@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 
 from podinsight.adapters.database.models import stage_runs
 from podinsight.domain.work import State
+from tests.support.audio import unlike
 from tests.support.feeds import rss
 from tests.support.stack import Stack, running_stack, wait_for
 from tests.support.webserver import WebServer
@@ -27,10 +28,19 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Leases of three seconds: to wait for one to expire is quick."""
+    with running_stack(tmp_path_factory.mktemp("forgetful")) as running:
+        yield running
+
+
 def begin(stack: Stack, web: WebServer, name: str, count: int = 3) -> list[str]:
     """Enqueues `count` episodes and waits until the gpu child is in the middle of one."""
-    web.serve("/a.mp3", MP3, mime="audio/mpeg")
-    items = [(f"{name}-{index}", f"{web.url('/a.mp3')}?{index}") for index in range(count)]
+    items = []
+    for index in range(count):
+        web.serve(f"/{name}-{index}.mp3", unlike(MP3, f"{name}-{index}"), mime="audio/mpeg")
+        items.append((f"{name}-{index}", web.url(f"/{name}-{index}.mp3")))
     web.serve(f"/{name}.xml", rss(name, items), mime="application/rss+xml")
     ids = stack.add_feed(web.url(f"/{name}.xml"))
     stack.start(ids)
@@ -80,8 +90,9 @@ def test_sigterm_to_the_whole_group_hands_back(stack: Stack) -> None:
         assert stack.states("transcribe", ids) == [State.DONE] * len(ids)
 
 
-def test_a_worker_that_was_frozen_past_its_lease_wakes_and_replaces_nothing(tmp_path: Path) -> None:
-    with WebServer() as web, running_stack(tmp_path / "state") as stack:
+def test_a_worker_that_was_frozen_past_its_lease_wakes_and_replaces_nothing(forgetful: Stack) -> None:
+    stack = forgetful
+    with WebServer() as web:
         ids = begin(stack, web, "frozen")
         (main,) = stack.pids("gpu")
         child = child_of(stack)
@@ -97,8 +108,9 @@ def test_a_worker_that_was_frozen_past_its_lease_wakes_and_replaces_nothing(tmp_
         assert set(stack.commits().values()) == {1}
 
 
-def test_a_child_that_hangs_in_a_native_call_is_ended_after_its_lease(tmp_path: Path) -> None:
-    with WebServer() as web, running_stack(tmp_path / "state") as stack:
+def test_a_child_that_hangs_in_a_native_call_is_ended_after_its_lease(forgetful: Stack) -> None:
+    stack = forgetful
+    with WebServer() as web:
         ids = begin(stack, web, "hung")
         child = child_of(stack)
         os.kill(child.pid, signal.SIGSTOP)  # as a call that holds the interpreter: no thread of it gets on

@@ -34,6 +34,15 @@ def tone(container: str, seconds: float, options: dict[str, str] | None = None, 
         return path.read_bytes()
 
 
+def unlike(data: bytes, name: str) -> bytes:
+    """An MP3 or M4A of the same sound that is another file, by a tag at its end: it is no twin of the first, whose
+    transcript it would take (F10)."""
+    said = name.encode()[:30].ljust(124)
+    if data[4:8] == b"ftyp":
+        return data + (8 + len(said)).to_bytes(4, "big") + b"free" + said  # ISO/IEC 14496-12, 8.1.2
+    return data + b"TAG" + said + b"\xff"  # ID3v1: 128 bytes
+
+
 def _write(path: Path, container: str, seconds: float, options: dict[str, str], cover: bool) -> None:
     with av.open(str(path), "w", format=container, options=options) as out:
         stream = out.add_stream(CODECS[container], rate=RATE, layout="mono")

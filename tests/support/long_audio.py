@@ -51,10 +51,12 @@ def strung(seconds: float, seed: int, folder: Path = SAMPLES) -> tuple[Samples, 
     return np.concatenate(pieces), names
 
 
-def flac(samples: Samples) -> bytes:
-    """As a 16 kHz mono file."""
+def flac(samples: Samples, title: str = "") -> bytes:
+    """As a 16 kHz mono file. Two of different titles are different files of the same sound: neither is the other's
+    twin, whose transcript it would take."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="flac") as container:
+        container.metadata["title"] = title
         stream = container.add_stream("flac", rate=RATE, layout="mono")
         for start in range(0, len(samples), 4096):
             block = samples[start : start + 4096].reshape(1, -1)

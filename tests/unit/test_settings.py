@@ -251,6 +251,10 @@ def test_the_user_agent_names_a_contact_if_there_is_one(tmp_path: Path) -> None:
         ({"READ_SECONDS": "901"}, "read_seconds (901) must be less than fetch_seconds (900)"),
         ({"FLOWER_PORT": "6390"}, "broker_port and flower_port are both 6390"),
         ({"S3_ACCESS_KEY_ID": "k"}, "s3_access_key_id and s3_secret_access_key go together: set both or neither"),
+        (
+            {"GLUE_TABLE": "shows.t", "OBJECTS_URL": "s3://b", "STAGE_URL": "file:///x"},
+            "glue_table needs the area stage on S3, which is all that Athena reads: it is file:///x",
+        ),
     ],
 )
 def test_values_that_do_not_fit_together(tmp_path: Path, names: dict[str, str], fault: str) -> None:
@@ -350,3 +354,17 @@ def test_celerys_own_door_to_the_broker_is_shut(tmp_path: Path) -> None:
     (fault,) = faults(environment(tmp_path, CELERY_BROKER_URL="redis://elsewhere:6379/0"))
     assert "CELERY_BROKER_URL" in fault
     assert "PODINSIGHT_REDIS_URL" in fault
+
+
+@pytest.mark.parametrize("name", ["segments", "shows.", ".t", "Shows.t", "a.b.c", "shows.t; DROP", "arn:aws:glue:x.t"])
+def test_a_table_is_named_with_its_database(tmp_path: Path, name: str) -> None:
+    """T10."""
+    (fault,) = faults(environment(tmp_path, PODINSIGHT_OBJECTS_URL="s3://b", PODINSIGHT_GLUE_TABLE=name))
+    assert "PODINSIGHT_GLUE_TABLE" in fault
+
+
+def test_segments_are_registered_nowhere_unless_a_table_is_set(tmp_path: Path) -> None:
+    """T10."""
+    assert load(environment(tmp_path)).glue_table is None
+    names = environment(tmp_path, PODINSIGHT_OBJECTS_URL="s3://b", PODINSIGHT_GLUE_TABLE="shows.segments")
+    assert load(names).glue_table == "shows.segments"

@@ -1,11 +1,16 @@
 """Celery is configured from topology alone, and what CELERY.md's measurements forbid is refused at start."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from celery.concurrency.prefork import TaskPool as PreforkPool
 from celery.concurrency.solo import TaskPool as SoloPool
 from celery.concurrency.thread import TaskPool as ThreadPool
 
+from beat_schedule import beat_schedule
 from podinsight.errors import ConfigError
+from podinsight.settings import Settings
 from podinsight.topology import PERIODIC, QUEUES, STAGES, TASKS
 from workers import app, lifecycle
 from workers.app import task
@@ -20,12 +25,17 @@ def test_every_task_of_topology_is_registered_and_routed_and_no_other() -> None:
     assert {each.queue for each in TASKS.values()} <= set(QUEUES)
 
 
-def test_the_schedule_names_tasks_of_topology_with_their_queue_and_expiry() -> None:
-    schedule = app.conf.beat_schedule
+def test_the_schedule_names_tasks_of_topology_with_their_queue_and_expiry(tmp_path: Path) -> None:
+    schedule: Any = beat_schedule(Settings(state_dir=tmp_path, objects_url="s3://bucket", glue_table="shows.segments"))
     assert {entry["task"] for entry in schedule.values()} == {periodic.task for periodic in PERIODIC}
     for entry in schedule.values():
         assert entry["options"]["queue"] == TASKS[entry["task"]].queue
         assert entry["options"]["expires"] >= min(entry["schedule"], 1.0)
+
+
+def test_what_no_setting_asks_for_is_not_sent() -> None:
+    asked = {entry["task"] for entry in app.conf.beat_schedule.values()}
+    assert {periodic.task for periodic in PERIODIC} - asked == {"register_segments"}
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,27 @@ class SqlCatalogue:
         with self._db.read() as conn:
             return [to_episode(row) for row in conn.execute(query)]
 
+    def unregistered(self, limit: int) -> list[Episode]:
+        query = episode_query().where(episodes.c.unregistered.is_not(None)).order_by(episodes.c.unregistered)
+        with self._db.read() as conn:
+            return [to_episode(row) for row in conn.execute(query.limit(limit))]
+
+    def registered(self, episode_ids: Sequence[str]) -> None:
+        self._set_unregistered(episode_ids, None)
+
+    def register_later(self, episode_ids: Sequence[str]) -> None:
+        self._set_unregistered(episode_ids, self._clock.now())
+
+    def _set_unregistered(self, episode_ids: Sequence[str], since: float | None) -> None:
+        """Of those that wait. One that is locked is left as it is, to be registered once more, which does no harm: a
+        poll changes many rows in an order of its own."""
+        for start in range(0, len(episode_ids), _BATCH):
+            batch = episode_ids[start : start + _BATCH]
+            waiting = select(episodes.c.id).where(episodes.c.id.in_(batch), episodes.c.unregistered.is_not(None))
+            with self._db.write() as conn:
+                ids = conn.execute(waiting.with_for_update(skip_locked=True)).scalars().all()
+                conn.execute(update(episodes).where(episodes.c.id.in_(ids)).values(unregistered=since))
+
     def _free_slug(self, conn: Connection, title: str, feed_id: str) -> str:
         wanted = identity.slug(storable(title))[:_LONGEST_SLUG].rstrip("-")
         return identity.unique_slug(wanted, lambda slug: is_slug_taken(conn, slug), feed_id)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from podinsight.adapters.database.enqueue import Enqueue
+from podinsight.adapters.database.again import Again
 from podinsight.adapters.database.episode_rows import audio_columns, episode_query, to_episode
 from podinsight.adapters.database.hosts import stored_limits, utc_day
 from podinsight.adapters.database.lanes import LaneMoves
@@ -30,7 +30,7 @@ def _as_committed(known: Episode, columns: Mapping[str, Any]) -> Episode:
     return replace(known, **fields)
 
 
-class Commits(Enqueue, Leases):
+class Commits(Again, Leases):
     """The part of ports.WorkRows that commits."""
 
     def commit_fetch(self, lease: Lease, audio: FetchedAudio, wall_seconds: float) -> None:
@@ -53,23 +53,6 @@ class Commits(Enqueue, Leases):
             "copies": [[audio.attempt_key, audio.audio_key], *map(list, audio.copies)],
             "detail": asdict(audio),
         }
-
-    def _same_audio(self, conn: Connection, episode_id: str, audio: FetchedAudio) -> str | None:
-        """The first earlier episode of the feed that has this audio in place, byte by byte (F10)."""
-        this = self._episode_row(conn, episode_id)
-        earlier = (
-            select(episodes.c.id)
-            .where(
-                episodes.c.feed_id == this.feed_id,
-                episodes.c.audio_sha256 == audio.sha256,
-                episodes.c.seq < this.seq,
-                episodes.c.audio_bytes == audio.size,
-                episodes.c.audio_key.is_not(None),
-            )
-            .order_by(episodes.c.seq)
-            .limit(1)
-        )
-        return conn.execute(earlier).scalar_one_or_none()
 
     def commit_plan(self, lease: Lease, folder: str, spans: Sequence[Span], wall_seconds: float) -> None:
         with self._transition() as (conn, moves):
@@ -159,7 +142,7 @@ class Commits(Enqueue, Leases):
             parent = conn.execute(
                 select(work).where(work.c.episode_id == lease.episode_id, work.c.stage == lease.stage).with_for_update()
             ).one()
-            self._move(conn, moves, work, parent, State.DONE, "", result=result, projected=False)
+            self._move(conn, moves, work, parent, State.DONE, files.kept, result=result, projected=False)
             self._record_run(conn, lease, "done", wall_seconds=files.wall_seconds)
 
     def unprojected(self, limit: int, stage: str | None = None, episode_id: str | None = None) -> list[Projection]:
@@ -182,15 +165,23 @@ class Commits(Enqueue, Leases):
         with self._transition() as (conn, moves):
             # Who enqueues sees the audio, or is seen here: else a row could be held for audio that is there.
             self._db.lock(conn, ENQUEUE_LOCK, shared=True)
+            self._lock_audio(conn, projection.episode)
             row = self._unprojected_row(conn, projection)
             if row is None:
                 return False
             conn.execute(update(work).where(work.c.id == row.id).values(projected=True, losses=0))
             if row.result["episode"]:
-                conn.execute(update(episodes).where(episodes.c.id == episode_id).values(row.result["episode"]))
+                columns = row.result["episode"] | self._to_register(row.result["episode"])
+                conn.execute(update(episodes).where(episodes.c.id == episode_id).values(columns))
             if row.stage == "fetch":
                 self.release_transcribe(conn, moves, episode_id)
+            if row.stage == "transcribe":
+                moves.settled.add(episode_id)
             return True
+
+    def _to_register(self, columns: Mapping[str, object]) -> dict[str, object]:
+        """What landed just now waits to be registered in the table of all segments."""
+        return {"unregistered": self._clock.now()} if columns.get("transcript_key") else {}
 
     def postpone(self, projection: Projection) -> None:
         behind = update(work).where(work.c.id == projection.work_id, work.c.projected == inline(False))
@@ -235,5 +226,9 @@ class Commits(Enqueue, Leases):
             self._start_chunks_over(conn, moves, units, State.WAITING, reason, losses=losses)
 
     def _unprojected_row(self, conn: Connection, projection: Projection) -> Row[Any] | None:
+        """None when somebody else has made it; also when the work was done over since, so that this is not its own."""
         query = select(work).where(work.c.id == projection.work_id, work.c.projected == inline(False))
-        return conn.execute(query.with_for_update()).first()
+        row = conn.execute(query.with_for_update()).first()
+        if row is None or row.stage != projection.stage or row.episode_id != projection.episode.id:
+            return None
+        return row if [tuple(pair) for pair in row.result["copies"]] == list(projection.copies) else None

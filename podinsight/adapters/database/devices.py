@@ -21,7 +21,7 @@ class Devices(Transcriptions):
             return True
         of_episode = work.c.episode_id == episode_id, work.c.stage == "transcribe"
         params = conn.execute(select(work.c.params).where(*of_episode)).scalar_one()
-        if params.get("approved") != FREE_RULE:
+        if params.get("approved") != FREE_RULE or params.get("same_as"):  # no device hears what has a twin's transcript
             return True
         device = conn.execute(select(workers.c.device).where(workers.c.id == worker)).scalar_one_or_none()
         return bool(device == CPU)

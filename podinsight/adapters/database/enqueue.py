@@ -20,7 +20,7 @@ def _at_host(key: str, host: str) -> ColumnElement[bool]:
     return or_(episodes.c.host.in_([key, bare_host(host)]), episodes.c.host.endswith(f".{key}", autoescape=True))
 
 
-def _with_approval(params: Mapping[str, object], approved: str) -> Mapping[str, object]:
+def with_approval(params: Mapping[str, object], approved: str) -> Mapping[str, object]:
     return {**params, "approved": approved} if approved else params
 
 
@@ -43,7 +43,7 @@ class Enqueue(Transcriptions):
                     missing = self._without_row(conn, batch, "fetch")
                     added += self._insert_work(conn, moves, "fetch", missing, priority, {})
                 if transcribe is not None:
-                    params = _with_approval(transcribe, approved)
+                    params = with_approval(transcribe, approved)
                     self._add_transcriptions(conn, moves, ids, priority, params, quoted_seconds)
         return added
 
@@ -59,7 +59,7 @@ class Enqueue(Transcriptions):
         for ids in batches(list(dict.fromkeys(episode_ids)), _TRANSACTION):
             with self._transition() as (conn, moves):
                 self._db.lock(conn, ENQUEUE_LOCK)
-                stamped = _with_approval(params, approved)
+                stamped = with_approval(params, approved)
                 added += self._add_transcriptions(conn, moves, ids, priority, stamped, quoted_seconds)
         return added
 
@@ -71,6 +71,7 @@ class Enqueue(Transcriptions):
         """
         wanted = {"transcribe": ("plan", "transcribe")}.get(stage or "", (stage,))
         with self._transition() as (conn, moves):
+            self._db.lock(conn, ENQUEUE_LOCK)  # who transcribes again locks chunks first, and here rows are
             query = (
                 select(work)
                 .where(state_is(work, *ENDED))

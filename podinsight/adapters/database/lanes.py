@@ -37,10 +37,12 @@ class LaneMoves:
 
     parents: episodes of which chunks moved, with the reason; their work rows follow before the lanes are written.
     downloads: feed → what to add to its counts of today: downloaded, failed, received.
+    settled: episodes whose transcripts others may have waited for, and need not any more.
     """
 
     def __init__(self) -> None:
         self.parents: dict[str, str] = {}
+        self.settled: set[str] = set()
         self._moves: dict[int, Counter[str]] = {}
         self._served: dict[int, tuple[int, float]] = {}
         self.downloads: defaultdict[str, Counter[str]] = defaultdict(Counter)

@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.elements import ColumnElement
 
+from podinsight.domain.held import WAITS_FOR_TWIN
 from podinsight.domain.work import State
 
 metadata = MetaData(
@@ -108,12 +109,19 @@ episodes = Table(
     Column("fetched_at", Float),
     Column("transcript_key", Text),
     Column("model", Text),
+    Column("unregistered", Float),
     Column("created_at", Float, nullable=False),
     UniqueConstraint("feed_id", "guid_key"),
     UniqueConstraint("feed_id", "folder"),
     Index("ix_episodes_feed_id_seq", "feed_id", "seq"),
     Index("ix_episodes_feed_id_fingerprint", "feed_id", "fingerprint"),
-    Index("ix_episodes_feed_id_audio_sha256_seq", "feed_id", "audio_sha256", "seq"),
+    Index("ix_episodes_audio_sha256_seq", "audio_sha256", "seq"),
+    Index(
+        "ix_episodes_unregistered",
+        "unregistered",
+        sqlite_where=text("unregistered IS NOT NULL"),
+        postgresql_where=text("unregistered IS NOT NULL"),
+    ),
 )
 
 # Other names of what is known: URLs that a feed had before it moved, GUIDs that were issued anew.
@@ -275,10 +283,13 @@ def _unit_indexes(name: str) -> list[Index]:
     ]
 
 
-# A row that nobody has approved: how either database says that a key is not there.
+# A row that takes another's transcript as soon as that is there (F10).
+TWIN_HELD = f"state = 'held' AND reason = '{WAITS_FOR_TWIN}'"
+
+# A row that nobody has approved, and that needs it: how either database says that a key is not there.
 UNAPPROVED = {
-    "sqlite": "state = 'held' AND stage = 'transcribe' AND json_extract(params, '$.approved') IS NULL",
-    "postgresql": "state = 'held' AND stage = 'transcribe' AND (params ->> 'approved') IS NULL",
+    dialect: f"state = 'held' AND stage = 'transcribe' AND {unsaid} IS NULL AND reason <> '{WAITS_FOR_TWIN}'"
+    for dialect, unsaid in (("sqlite", "json_extract(params, '$.approved')"), ("postgresql", "(params ->> 'approved')"))
 }
 
 work = Table(
@@ -301,6 +312,15 @@ work = Table(
         "episode_id",
         sqlite_where=text(UNAPPROVED["sqlite"]),
         postgresql_where=text(UNAPPROVED["postgresql"]),
+    ),
+    Index(
+        "ix_work_twin_held",
+        "state",  # as above
+        "stage",
+        "changed_at",
+        "id",
+        sqlite_where=text(TWIN_HELD),
+        postgresql_where=text(TWIN_HELD),
     ),
 )
 

@@ -9,9 +9,19 @@ from sqlalchemy import Connection, Row, Select, TextClause, func, select, text, 
 from podinsight.adapters.database.episode_rows import episode_query, to_episode
 from podinsight.adapters.database.lanes import LaneMoves, lane_ids
 from podinsight.adapters.database.models import UNAPPROVED, chunks, episodes, lanes, state_is, work
-from podinsight.adapters.database.new_rows import NewRows, batches, quoted_for
-from podinsight.adapters.database.units import CHUNK_LANE, ENDED, without
-from podinsight.domain.held import WAITS_FOR_APPROVAL, WAITS_FOR_AUDIO, WAITS_FOR_PLAN, awaited, unapproved
+from podinsight.adapters.database.new_rows import batches, quoted_for
+from podinsight.adapters.database.twins import Twins, add_twin, others_of
+from podinsight.adapters.database.units import CHUNK_LANE, ENDED, ENQUEUE_LOCK, is_awaited, without
+from podinsight.domain.episode import Episode
+from podinsight.domain.held import (
+    WAITS_FOR_APPROVAL,
+    WAITS_FOR_AUDIO,
+    WAITS_FOR_PLAN,
+    WAITS_FOR_TWIN,
+    awaited,
+    unapproved,
+)
+from podinsight.domain.same_audio import Twin, find_twin
 from podinsight.domain.work import Lease, Span, State
 from podinsight.errors import LeaseLost
 from podinsight.topology import STAGES
@@ -21,7 +31,7 @@ _APPROVALS = 200  # a transaction: each row goes its own way, so each costs seve
 _WHOLE = Span(0, 0.0, None)
 
 
-class Transcriptions(NewRows):
+class Transcriptions(Twins):
     """The part of ports.WorkRows that makes transcriptions claimable."""
 
     def _add_transcriptions(
@@ -44,17 +54,31 @@ class Transcriptions(NewRows):
             lost = self._lost(conn, [row.id for row in missing if not row.audio_key])
             for row in (row for row in missing if row.id in lost):
                 added += self._insert_work(conn, moves, "transcribe", [row], priority, params, *lost[row.id])
-            groups: dict[str, list[Row[Any]]] = defaultdict(list)
-            for row in (row for row in missing if row.id not in lost):
-                groups[awaited(known.get(row.id), params, planned=False)].append(row)
-            for reason, rows in groups.items():
+            groups = self._grouped(conn, [row for row in missing if row.id not in lost], known, params)
+            for (reason, taken), rows in groups.items():
+                said = taking(params, taken)
                 state = State.HELD if reason else State.WAITING
-                added += self._insert_work(conn, moves, "transcribe", rows, priority, params, state, reason, quoted)
-            for row in groups[""]:
-                self._add_chunks(conn, moves, known[row.id], priority, [_WHOLE])
-            to_plan = self._without_row(conn, [row.id for row in groups[WAITS_FOR_PLAN]], "plan")
+                added += self._insert_work(conn, moves, "transcribe", rows, priority, said, state, reason, quoted)
+                for row in rows if not reason else []:
+                    self._add_chunks(conn, moves, known[row.id], priority, [_WHOLE])
+            to_plan = self._without_row(conn, [row.id for row in groups[WAITS_FOR_PLAN, None]], "plan")
             self._insert_work(conn, moves, "plan", to_plan, priority, {})
         return added
+
+    def _grouped(
+        self, conn: Connection, rows: Sequence[Row[Any]], known: Mapping[str, Episode], params: Mapping[str, object]
+    ) -> dict[tuple[str, str | None], list[Row[Any]]]:
+        """New rows by what they are held for, and by whose transcript they take; each sees those before it."""
+        groups: dict[tuple[str, str | None], list[Row[Any]]] = defaultdict(list)
+        others = self._twins(conn, known.values())
+        for row in rows:
+            episode = known.get(row.id)
+            twin = find_twin(episode, params, others_of(episode, others)) if episode is not None else None
+            reason = awaited(episode, params, planned=False, twin=twin)
+            groups[reason, _taken(twin)].append(row)
+            if episode is not None and is_awaited(State.HELD if reason else State.WAITING, reason):
+                add_twin(others, Twin(episode, taking(params, _taken(twin)), ready=False))
+        return groups
 
     def _lost(self, conn: Connection, ids: Sequence[str]) -> dict[str, tuple[State, str]]:
         """How the transcriptions of those of these episodes end whose fetch has ended without audio."""
@@ -80,6 +104,7 @@ class Transcriptions(NewRows):
         approved = 0
         for batch in batches(ids, _APPROVALS):
             with self._transition() as (conn, moves):
+                self._db.lock(conn, ENQUEUE_LOCK)  # of two with the same audio the second sees that the first goes on
                 query = (
                     select(work.c.id, work.c.episode_id, work.c.reason, work.c.params)
                     .where(work.c.episode_id.in_(batch), self._unapproved)
@@ -125,8 +150,12 @@ class Transcriptions(NewRows):
             row = self._transcribe_row(conn, lease.episode_id)
             if row is None:
                 raise LeaseLost(f"the transcription of episode {lease.episode_id} is gone")
-            self._record_run(conn, lease, "handed back", "the publisher's transcript cannot be used")
-            self._advance(conn, moves, row, {**row.params, "publisher": False})
+            twin = row.params.get("same_as")
+            whose = "the publisher's transcript" if twin is None else f"the transcript of {twin}, the same audio,"
+            self._record_run(conn, lease, "handed back", f"{whose} cannot be used")
+            unusable = [*row.params.get("not_from", ()), twin]
+            instead = {"publisher": False} if twin is None else {"not_from": unusable}
+            self._advance(conn, moves, row, {**row.params, **instead})
 
     def release_transcribe(self, conn: Connection, moves: LaneMoves, episode_id: str) -> bool:
         """What a transcribe row was held for may be there now: it goes as far as it can. False: none was held."""
@@ -136,26 +165,47 @@ class Transcriptions(NewRows):
         self._advance(conn, moves, row, row.params)
         return True
 
-    def _advance(self, conn: Connection, moves: LaneMoves, row: Row[Any], params: Mapping[str, object]) -> None:
-        """A transcribe row without chunks gets them, or is held for what is missing; a plan that is missing is made."""
+    def release_twins(self, waited_seconds: float) -> int:
+        until = self._clock.now() - waited_seconds
+        with self._db.read() as conn:
+            if not self._any_waiting_since(conn, until):
+                return 0
+        with self._transition() as (conn, moves):
+            self._db.lock(conn, ENQUEUE_LOCK)
+            return sum(self._go_on(conn, moves, row) for row in self._waiting_since(conn, until))
+
+    def _let_go(self, conn: Connection, moves: LaneMoves, episode_id: str) -> None:
+        for row in self._waiting_for(conn, episode_id):
+            self._go_on(conn, moves, row)
+
+    def _go_on(self, conn: Connection, moves: LaneMoves, row: Row[Any]) -> bool:
+        """A row that is held for its twin goes as far as it can. Returns whether it goes on."""
+        return self._advance(conn, moves, row, row.params) != WAITS_FOR_TWIN
+
+    def _advance(self, conn: Connection, moves: LaneMoves, row: Row[Any], params: Mapping[str, object]) -> str:
+        """A transcribe row without chunks gets them, or is held for what is missing; a plan that is missing is made.
+        Returns what it is held for."""
         # The plan is read under the transcribe row's lock, and only one that has ended is written to: who ends one
         # locks it first and the transcribe row after it.
         plan = conn.execute(select(work).where(work.c.episode_id == row.episode_id, work.c.stage == "plan")).first()
         made = plan.result["detail"] if plan is not None and plan.state == State.DONE.value else None
         episode = self._episode(conn, row.episode_id)
-        reason = awaited(episode, params, planned=made is not None)
+        twin = self._twin(conn, episode, params)
+        params = taking(params, _taken(twin))
+        reason = awaited(episode, params, planned=made is not None, twin=twin)
         if reason:
             if reason == WAITS_FOR_PLAN:
                 self._want_plan(conn, moves, plan, row)
             if reason == WAITS_FOR_APPROVAL:
                 params = unapproved(params)
             self._move(conn, moves, work, row, State.HELD, reason, params=params)
-            return
+            return reason
         spans = [_WHOLE]
-        if made is not None and awaited(episode, params, planned=False):
+        if made is not None and awaited(episode, params, planned=False, twin=twin):
             spans, params = [Span(*span) for span in made["spans"]], {**params, "plan": made["folder"]}
         self._add_chunks(conn, moves, episode, row.priority, spans)
         self._move(conn, moves, work, row, State.WAITING, "", params=params)
+        return reason
 
     def _want_plan(self, conn: Connection, moves: LaneMoves, plan: Row[Any] | None, row: Row[Any]) -> None:
         """Makes the plan's row, or starts over one that has ended without a plan."""
@@ -212,3 +262,13 @@ class Transcriptions(NewRows):
             return False
         self._advance(conn, moves, row, row.params)
         return True
+
+
+def taking(params: Mapping[str, object], twin: str | None) -> dict[str, object]:
+    """The params of a row that takes the transcript of the episode `twin`, or nobody's."""
+    others = {name: value for name, value in params.items() if name != "same_as"}
+    return others if twin is None else {**others, "same_as": twin}
+
+
+def _taken(twin: Twin | None) -> str | None:
+    return twin.episode.id if twin is not None and twin.ready else None

@@ -28,7 +28,7 @@ from podinsight.domain.control import Control, Mode
 from podinsight.domain.episode import Episode
 from podinsight.domain.held import WAITS_FOR_AUDIO, WAITS_FOR_PLAN
 from podinsight.domain.hosts import HostLimits
-from podinsight.domain.work import Lease, Span, State, aggregate
+from podinsight.domain.work import Lease, Span, State, aggregate, wait_after_loss
 from podinsight.errors import LeaseLost
 from podinsight.ports import Clock
 from podinsight.topology import STAGES
@@ -72,6 +72,13 @@ def without(stage: str, reason: str) -> str:
     return f"{_MISSING[stage][1]}: {reason}"
 
 
+def is_awaited(state: str, reason: str) -> bool:
+    """Whether a transcribe row comes to its transcript by itself, so that others with the same audio wait for it: it
+    waits for no person itself, and for no other transcription."""
+    running = (State.WAITING, State.DISPATCHED, State.RUNNING, State.DELAYED)
+    return state in running or (state == State.HELD and reason == WAITS_FOR_PLAN)
+
+
 class Units:
     """Base of the parts of ports.WorkRows."""
 
@@ -86,10 +93,15 @@ class Units:
             yield conn, moves
             for episode_id in sorted(moves.parents):
                 self._follow_chunks(conn, moves, episode_id, moves.parents[episode_id])
+            for episode_id in sorted(moves.settled):
+                self._let_go(conn, moves, episode_id)
             moves.write(conn)
             today = utc_day(self._clock.now())
             for feed_id, counts in sorted(moves.downloads.items()):
                 conn.execute(self._db.add_up(feed_days, {"day": today, "feed_id": feed_id}, counts))
+
+    def _let_go(self, conn: Connection, moves: LaneMoves, episode_id: str) -> None:
+        """Transcriptions that waited for this episode's transcript go on; see Transcriptions, which knows how."""
 
     def _forbidden(self, conn: Connection, stage: str) -> str | None:
         row = conn.execute(select(control).order_by(control.c.id.desc()).limit(1)).first()
@@ -115,6 +127,9 @@ class Units:
         moves.move(row.lane_id, State(row.state), state, row.ms)
         if table is chunks:
             moves.parents[row.episode_id] = reason
+        awaited = table is work and row.stage == "transcribe" and is_awaited(row.state, row.reason)
+        if awaited and state is not State.DONE and not is_awaited(state, reason):
+            moves.settled.add(row.episode_id)
         if row.stage == "fetch" and state in (State.FAILED, State.REFUSED):
             moves.downloads[row.feed_id]["failed"] += 1
 
@@ -124,11 +139,17 @@ class Units:
 
     def _lose(self, conn: Connection, moves: LaneMoves, table: Table, row: Row[Any], how: str | None = None) -> bool:
         """What the unit had done is lost, by default with its worker. Returns whether it is set aside, past the stage's
-        losses."""
+        losses. One that lost several workers in a row waits before it gets another."""
         self._leave_behind(conn, row)
         losses = int(row.losses) + 1
         if losses <= STAGES[row.stage].max_losses:
-            self._return(conn, moves, table, row, losses=losses)
+            wait = 0.0 if how else wait_after_loss(losses)
+            if wait:
+                reason = f"its worker died {losses} times while it ran"
+                not_before = self._clock.now() + wait
+                self._move(conn, moves, table, row, State.DELAYED, reason, not_before=not_before, losses=losses)
+            else:
+                self._return(conn, moves, table, row, losses=losses)
             return False
         reason = set_aside(losses, how)
         self._move(conn, moves, table, row, State.FAILED, reason, losses=losses)

@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 
 from podinsight.adapters.av_probe import AvProbe
-from podinsight.errors import Permanent, Transient
+from podinsight.errors import OutOfMemory, Permanent, Transient
 from podinsight.ports import Probe
 from tests.support.audio import tone
 
@@ -199,3 +199,16 @@ class _Away(io.BytesIO):
 def test_a_failing_store_is_not_taken_for_bad_audio(sounds: dict[str, bytes]) -> None:
     with pytest.raises(Transient, match="the store is away"):
         AvProbe().probe(_Away(sounds["mp3 without Xing"] * 200))
+
+
+class Starved(io.BytesIO):
+    """As a file is to a reader that no memory is left for."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise MemoryError
+
+
+def test_no_memory_left_says_nothing_about_the_audio(sounds: dict[str, bytes]) -> None:
+    """F9: `not readable audio` would be for good."""
+    with pytest.raises(OutOfMemory, match="probing audio: out of memory"):
+        AvProbe().probe(Starved(sounds["flac"]))

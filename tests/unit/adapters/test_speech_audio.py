@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from podinsight.adapters.speech_audio import CUT_WITHIN, RATE, WINDOW, samples, windows
-from podinsight.errors import Permanent
+from podinsight.errors import OutOfMemory, Permanent
 
 SAMPLES = Path(__file__).parents[3] / "samples"
 
@@ -136,3 +136,32 @@ def test_samples_of_a_span_are_those_of_the_windows_also_from_a_chunk_of_its_own
         samples(io.BytesIO(chunk), 60.0, None, 3.001, ignore)
     with pytest.raises(Permanent, match=r"starts at 3\.001 s, after the chunk that starts at 3\.000 s"):
         samples(io.BytesIO(chunk), 3.0, None, 3.001, ignore)
+
+
+@pytest.mark.parametrize("right", [1.0, 0.0, -1.0, -0.97])
+def test_two_channels_are_heard_even_if_one_is_empty_or_the_other_turned_over(right: float) -> None:
+    """T8: their middle is silence where one is the other turned over."""
+    sound = np.random.default_rng(2).uniform(-0.4, 0.4, RATE)
+    out = io.BytesIO()
+    with wave_file.open(out, "wb") as file:
+        file.setparams((2, 2, RATE, 0, "NONE", ""))
+        file.writeframes((np.stack([sound, right * sound], axis=1) * 32768).astype("<i2").tobytes())
+    heard, end = decode(io.BytesIO(out.getvalue()), 0.0, None, ignore)
+    assert end == 1.0
+    assert np.allclose(heard, sound * (1 + abs(right)) / 2, atol=2 / 32768)
+
+
+class Starved(io.BytesIO):
+    """As a file is to a decoder that no memory is left for: FFmpeg's ENOMEM and Python's own are both MemoryError."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size == 1:
+            return super().read(size)
+        raise MemoryError
+
+
+def test_no_memory_left_says_nothing_about_the_audio() -> None:
+    """T8: `unreadable audio` would be for good."""
+    assert issubclass(av.error.MemoryError, MemoryError)
+    with pytest.raises(OutOfMemory, match="reading audio: out of memory"):
+        list(windows(Starved(tone(1.0)), 0.0, None, ignore))

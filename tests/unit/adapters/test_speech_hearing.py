@@ -1,6 +1,7 @@
 """Hearing again where words went missing, with a scripted decoder that knows from the samples where it listens (T2)."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -175,13 +176,54 @@ def test_the_better_of_two_hearings_is_kept() -> None:
 def test_a_loop_is_decoded_again_without_repeats() -> None:
     def answer(_call: int, numbers: "Samples", effort: Effort) -> Decoded:
         words = SAID if effort.no_repeat else [Word(word.start, word.end, " oh") for word in SAID]
-        return found(numbers, words)
+        return replace(found(numbers, words), limited=not effort.no_repeat)
 
     heard, calls = hear(answer)
     assert [effort for _, _, effort in calls] == [Effort(), Effort(no_repeat=NO_REPEAT)]
     assert calls[0][:2] == calls[1][:2], "the whole window"
     assert said(heard) == EVERYTHING
     assert heard.redecoded == pytest.approx(SECONDS)
+
+
+def test_who_repeats_himself_in_every_cut_is_no_loop() -> None:
+    """T3: "no, no, no, no, no, no" stays, though a decoder that may not repeat itself hears something else."""
+    refrain = [Word(word.start, word.end, " no" if 10 <= n < 18 else word.text) for n, word in enumerate(SAID)]
+
+    def answer(_call: int, numbers: "Samples", effort: Effort) -> Decoded:
+        return found(numbers, between(0, 3) if effort.no_repeat else refrain, SURE)
+
+    for speech in (SPEECH, ((0.0, 16.0),)):
+        heard, calls = hear(answer, speech)
+        assert len(calls) > 1
+        assert said(heard) == [word.text for word in refrain]
+        assert judge(heard.hearing) == ()
+
+
+def test_several_holes_are_all_heard_again() -> None:
+    """T3: speech without a pause, of which the decoder skips one part after the other in whatever is long."""
+
+    def answer(_call: int, numbers: "Samples", _effort: Effort) -> Decoded:
+        lost = [*between(2, 4), *between(9, 11)] if len(numbers) > 5 * RATE else []
+        return found(numbers, [word for word in SAID if word not in lost])
+
+    heard, _calls = hear(answer, ((0.0, 16.0),))
+    assert len(set(EVERYTHING) - set(said(heard))) <= 1, "but a word at a cut: these numbers have no quiet places"
+
+
+def test_what_began_a_broken_sentence_is_heard_again_with_the_rest() -> None:
+    """T3: alignment puts words from behind what was dropped before it."""
+    names = [f"{word.text}." if n == 7 else word.text for n, word in enumerate(SAID)]
+    whole = [Word(word.start, word.end, name) for word, name in zip(SAID, names, strict=True)]
+
+    def answer(call: int, numbers: "Samples", _effort: Effort) -> Decoded:
+        if call:
+            return found(numbers, whole)
+        moved = [Word(word.start, word.end, whole[n + 6].text) for n, word in enumerate(whole[8:10], 8)]
+        return found(numbers, [*whole[:8], *moved, *whole[16:]])
+
+    heard, calls = hear(answer, ((0.0, 16.0),))
+    assert calls[1][0] == pytest.approx(whole[7].end, abs=0.3)
+    assert said(heard)[8:] == names[8:]
 
 
 def test_what_is_invented_where_nobody_speaks_is_dropped() -> None:

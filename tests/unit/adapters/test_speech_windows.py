@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from podinsight.adapters.speech_audio import RATE
 from podinsight.adapters.speech_windows import (
+    ALONE,
     BREAK,
     EASING,
     ENOUGH,
@@ -86,7 +87,7 @@ def test_windows_hold_all_speech_once_in_order_and_none_is_too_long(speech: tupl
 @FEW
 @given(spoken(longest=UNCUT * 1000))
 def test_cuts_are_in_pauses_alone_and_in_every_long_one(speech: tuple[Stretch, ...]) -> None:
-    windows = compose(speech, NOISE, 0)
+    windows = composed_apart(speech)
     assert [(piece.since, piece.until) for piece in all_pieces(windows)] == samples_of(speech)
     for window in windows:
         assert all(right.since - left.until < BREAK for left, right in pairwise(window.pieces))
@@ -97,7 +98,7 @@ def test_cuts_are_in_pauses_alone_and_in_every_long_one(speech: tuple[Stretch, .
 def test_a_window_ends_in_a_pause_that_is_long_for_its_length_or_where_the_next_one_would_not_fit(
     speech: tuple[Stretch, ...],
 ) -> None:
-    windows = compose(speech, NOISE, 0)
+    windows = composed_apart(speech)
     for n, (left, right) in enumerate(pairwise(windows)):
         pause = right.pieces[0].since - left.pieces[-1].until
         assert (
@@ -111,6 +112,26 @@ def test_a_window_ends_in_a_pause_that_is_long_for_its_length_or_where_the_next_
             size += one.size
             if size >= ENOUGH:
                 assert two.since - one.until < max(LONG_PAUSE - EASING * (size - ENOUGH), 1)
+
+
+@FEW
+@given(spoken(longest=UNCUT * 1000))
+def test_a_little_speech_is_heard_alone_only_where_nothing_else_fits(speech: tuple[Stretch, ...]) -> None:
+    """Of "Okay." alone Whisper is too little sure to tell it from a breath (T3)."""
+    for left, right in pairwise(compose(speech, NOISE, 0)):
+        if is_little(left.pieces) or is_little(right.pieces):
+            assert left.size + right.size > LONGEST
+
+
+def composed_apart(speech: Sequence[Stretch]) -> list[SpeechWindow]:
+    """The windows as they are before any is joined to its neighbour."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("podinsight.adapters.speech_windows.ALONE", 0)
+        return compose(speech, NOISE, 0)
+
+
+def is_little(pieces: Sequence[Piece]) -> bool:
+    return sum(piece.until - piece.since for piece in pieces) < ALONE
 
 
 def test_where_nobody_pauses_for_long_a_window_ends_in_the_longest_pause_of_its_second_half() -> None:

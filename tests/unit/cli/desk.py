@@ -20,7 +20,8 @@ from podinsight.errors import PodinsightError
 from podinsight.ports import StatusStore
 from podinsight.services.fetch import FetchPorts, fetch_episode
 from podinsight.services.lease import LeaseTimes
-from tests.support.audio import tone
+from tests.support.audio import tone, unlike
+from tests.support.databases import prepare
 from tests.support.feeds import rss
 from tests.support.webserver import WebServer
 
@@ -64,7 +65,7 @@ class Desk:
     def serve_feed(self, path: str, title: str, count: int, broken: int = 0) -> str:
         """A feed of `count` episodes, of which the last `broken` answer 404. Returns its URL."""
         for number in range(1, count - broken + 1):
-            self.web.serve(f"{path}/{number}.mp3", tone("mp3", 1.0), mime="audio/mpeg")
+            self.web.serve(f"{path}/{number}.mp3", unlike(tone("mp3", 1.0), f"{path}/{number}"), mime="audio/mpeg")
         for number in range(count - broken + 1, count + 1):
             self.web.fail(f"{path}/{number}.mp3", 404)
         items = [(f"guid-{number}", self.web.url(f"{path}/{number}.mp3")) for number in range(1, count + 1)]
@@ -92,8 +93,10 @@ class Desk:
 
 def open_desk(folder: Path, web: WebServer) -> Desk:
     """The environment must name `folder` already."""
+    settings = settings_module.load()
+    prepare(settings.state_dir / "podinsight.db")
     queue = MemoryQueue()
     gate = MemoryGate(SystemClock(), 12.0, 60.0)
     gate.open()
-    world = replace(build(settings_module.load(), gate=gate), queue=queue, transcriber=ScriptedTranscriber())
+    world = replace(build(settings, gate=gate), queue=queue, transcriber=ScriptedTranscriber())
     return Desk(folder, world, queue, web)

@@ -285,6 +285,19 @@ def test_a_quote_goes_by_what_was_measured(rented: Desk) -> None:
     assert rows(rented) == []
 
 
+def test_audio_that_is_known_to_be_the_same_is_quoted_once(rented: Desk) -> None:
+    """F10: the others wait for the transcript of the first."""
+    assert isinstance(rented.store, SqlStore)
+    with rented.store.db.write() as conn:
+        conn.exec_driver_sql("UPDATE episodes SET audio_sha256 = 'same'")
+    quoted = rented.json("transcribe", "--dry-run", "--model", "tiny.en")["transcribe"]
+    assert (quoted["to_do"], quoted["quote"]["episodes"]) == (3, 1)
+    assert rented.run(*TRANSCRIBE, "--yes", "--by", "ada").exit_code == 0
+    twin = (State.HELD, "waits for the transcript of the same audio")
+    assert rows(rented) == [(State.HELD, "waits for its plan"), twin, twin]
+    assert approved_by(rented) == ["ada", None, None]
+
+
 def test_waiting_work_is_quoted_by_its_own_model(rented: Desk) -> None:
     rented.run(*TRANSCRIBE)
     measured(rented, 50.0)

@@ -81,9 +81,11 @@ def test_another_model_than_quoted_goes_on_waiting(rented: Desk, monkeypatch: py
     """Another command queues it between the quote and the approval."""
     enqueue = run_module._enqueue
 
-    def late(session: Session, wish: Wish, chosen: Sequence[Episode], stamp: str, gate: Gate) -> None:
+    def late(
+        session: Session, wish: Wish, chosen: Sequence[Episode], stamp: str, gate: Gate, over: Sequence[Episode] = ()
+    ) -> None:
         session.store.work.enqueue_transcribe([each.id for each in chosen], 5, {"model": "large-v3"})
-        enqueue(session, wish, chosen, stamp, gate)
+        enqueue(session, wish, chosen, stamp, gate, over)
 
     monkeypatch.setattr(run_module, "_enqueue", late)
     result = rented.run(*TRANSCRIBE, "--yes", "--by", "ada")

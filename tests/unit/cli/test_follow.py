@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from podinsight.adapters.database import SqlStore, open_store
+from podinsight.adapters.database import SqlStore
 from podinsight.cli.follow import Follower, Times
 from podinsight.domain.control import Control, Mode
 from podinsight.domain.episode import FetchedAudio
@@ -14,11 +14,12 @@ from podinsight.domain.hosts import HostLimits
 from podinsight.domain.work import State
 from podinsight.errors import Unavailable
 from tests.support.clock import ManualClock
+from tests.support.databases import open_migrated
 
 
 @pytest.fixture
 def store() -> Iterator[SqlStore]:
-    opened = open_store("sqlite://", ManualClock(), HostLimits({}, 10), 30.0)
+    opened = open_migrated("sqlite://", ManualClock(), HostLimits({}, 10), 30.0)
     yield opened
     opened.close()
 

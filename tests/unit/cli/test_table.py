@@ -1,8 +1,11 @@
 """podrun table (T10)."""
 
+from dataclasses import replace
+
 import pytest
 
 from podinsight.adapters.database import SqlStore
+from podinsight.adapters.memory import MemoryTable
 from podinsight.adapters.obstore_objects import S3Options, open_objects
 from podinsight.topology import AREAS
 from tests.support.clock import ManualClock
@@ -63,3 +66,47 @@ def test_a_local_folder_is_no_place_for_athena(desk: Desk) -> None:
     assert result.exit_code == 2
     assert "Athena reads S3 alone" in result.stderr
     assert "docs/outputs.md" in result.stderr
+
+
+@pytest.fixture
+def table(on_s3: None, desk: Desk) -> MemoryTable:
+    """The table that is set; three transcripts of two feeds have landed."""
+    assert isinstance(desk.store, SqlStore)
+    rows, elsewhere = Rows(desk.store, ManualClock()), open_objects(dict.fromkeys(AREAS, "memory:///"), S3Options())
+    for episode_id in [*rows.transcribes(2, feed="a"), *rows.transcribes(1, feed="b")]:
+        transcribe(rows, elsewhere, episode_id)
+    made = MemoryTable()
+    desk.world = replace(desk.world, table=made)
+    return made
+
+
+def test_all_that_landed_is_registered_by_hand(table: MemoryTable, desk: Desk) -> None:
+    assert desk.run("table", "register", "--feed", "b").stdout == f"1 transcript registered in {table.name}\n"
+    assert table.partitions == {("b", "b-0"): "s3://bucket/archive/stage/b/b-0/segments/"}
+    assert desk.json("table", "register") == {"table": table.name, "registered": 3, "faults": []}
+    assert len(table.partitions) == 3
+    assert desk.store.catalogue.unregistered(9) == []
+    assert desk.run("table", "register", "--feed", "none").exit_code == 2
+
+
+def test_what_is_wrong_with_the_catalogue_is_told_by_the_exit_code(table: MemoryTable, desk: Desk) -> None:
+    table.refuses = {"a-1": "InvalidInputException: no"}
+    refused = desk.run("table", "register")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "1 partition refused\n  a/a-1: InvalidInputException: no" in refused.stderr
+    table.made = False
+    missing = desk.run("table", "register")
+    assert missing.exit_code == 2
+    assert "podrun table ddl" in missing.stderr
+    table.down = True
+    assert desk.run("table", "register").exit_code == 3
+
+
+def test_without_a_table_it_is_said_how_to_set_one(on_s3: None, desk: Desk) -> None:
+    result = desk.run("table", "register")
+    assert result.exit_code == 2
+    assert "PODINSIGHT_GLUE_TABLE" in result.stderr
+    desk.world = replace(desk.world, table=MemoryTable())
+    nothing = desk.run("table", "register")
+    assert (nothing.exit_code, nothing.stdout) == (0, "")
+    assert "no transcript is there yet" in nothing.stderr

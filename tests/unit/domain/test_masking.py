@@ -40,8 +40,9 @@ def test_nothing_raises(text: str) -> None:
 
 
 @pytest.mark.parametrize("piece", PIECES)
-def test_a_text_of_a_megabyte_is_no_burden(piece: str) -> None:
-    text = "//" + piece * (10**6 // len(piece))
+def test_a_long_text_is_no_burden(piece: str) -> None:
+    """Time that grew with the square of the length would be several times that."""
+    text = "//" + piece * (200_000 // len(piece))
     began = time.process_time()
     masked_path(text), masked_query(text), looks_random(text)
-    assert time.process_time() - began < 10
+    assert time.process_time() - began < 4

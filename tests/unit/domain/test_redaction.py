@@ -37,11 +37,12 @@ def test_no_text_makes_it_raise_or_show_userinfo(before: str, behind: str) -> No
     assert "pa55word" not in redact_text(f"{before} https://user:pa55word@h.test/{behind}")
 
 
-def test_a_text_of_a_megabyte_is_no_burden() -> None:
+def test_a_long_text_is_no_burden() -> None:
+    """Time that grew with the square of the length would be several times that."""
     started = time.process_time()
-    for text in ("a" * 10**6, "https://" + "a" * 10**6, "https://a/" * 10**5, "://" * 300_000):
+    for text in ("a" * 200_000, "https://" + "a" * 200_000, "https://a/" * 20_000, "://" * 60_000):
         redact_text(text)
-    assert time.process_time() - started < 10
+    assert time.process_time() - started < 4
 
 
 def test_of_an_unexpected_error_the_first_line_is_said() -> None:

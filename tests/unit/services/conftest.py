@@ -4,18 +4,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from podinsight.adapters.database import open_store
 from podinsight.adapters.obstore_objects import S3Options, open_objects
 from podinsight.domain.hosts import HostLimits
 from podinsight.ports import ObjectStore
 from podinsight.topology import AREAS
 from tests.support.clock import ManualClock
+from tests.support.databases import open_migrated
 from tests.support.rows import Rows
 
 
 @pytest.fixture
 def rows(clock: ManualClock) -> Iterator[Rows]:
-    store = open_store("sqlite://", clock, HostLimits({}, 10), 30.0)
+    store = open_migrated("sqlite://", clock, HostLimits({}, 10), 30.0)
     yield Rows(store, clock)
     store.close()
 

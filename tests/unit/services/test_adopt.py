@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from podinsight.adapters.av_probe import AvProbe
-from podinsight.adapters.database import SqlStore, open_store
+from podinsight.adapters.database import SqlStore
 from podinsight.adapters.obstore_objects import S3Options, open_objects
 from podinsight.domain.episode import Episode
 from podinsight.domain.feed import Document, FeedItem, ParsedFeed
@@ -18,6 +18,7 @@ from podinsight.services.gates import Stage, check
 from podinsight.services.manifest import pages
 from tests.support.audio import tone
 from tests.support.clock import ManualClock
+from tests.support.databases import open_migrated
 
 AUDIO = tone("mp3", 1.0)
 SHA256 = hashlib.sha256(AUDIO).hexdigest()
@@ -27,7 +28,7 @@ TRANSCRIPT = json.dumps({"model": "base", "segments": [{"start": 0, "end": 1, "t
 
 @pytest.fixture
 def store() -> Iterator[SqlStore]:
-    opened = open_store("sqlite://", ManualClock(), HostLimits({}, 10), 30.0)
+    opened = open_migrated("sqlite://", ManualClock(), HostLimits({}, 10), 30.0)
     yield opened
     opened.close()
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from podinsight.adapters.database import SqlStore, open_store
+from podinsight.adapters.database import SqlStore
 from podinsight.adapters.database.speech_days import add_speech
 from podinsight.domain.episode import Episode
 from podinsight.domain.hosts import HostLimits
@@ -23,6 +23,7 @@ from podinsight.services.approve import (
 )
 from podinsight.services.gates import utc_day
 from tests.support.clock import ManualClock
+from tests.support.databases import open_migrated
 
 DAY = 86400.0
 PRICES = Prices(0.5, 10.0, SpendingRule(2.0, 3.0))
@@ -36,7 +37,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def store(clock: ManualClock) -> Iterator[SqlStore]:
-    opened = open_store("sqlite://", clock, HostLimits({}, 10), 30.0)
+    opened = open_migrated("sqlite://", clock, HostLimits({}, 10), 30.0)
     yield opened
     opened.close()
 

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from podinsight.adapters.database import SqlStore, open_store
+from podinsight.adapters.database import SqlStore
 from podinsight.adapters.obstore_objects import S3Options, open_objects
 from podinsight.domain.episode import Episode, PublisherTranscript
 from podinsight.domain.feed import Document, FeedItem, ParsedFeed
@@ -20,6 +20,7 @@ from podinsight.ports import Body, ObjectStore, Piece, Probe
 from podinsight.services.fetch import FetchPorts, fetch_episode, find_or_add
 from podinsight.services.lease import LeaseTimes
 from tests.support.clock import ManualClock
+from tests.support.databases import open_migrated
 
 TIMES = LeaseTimes(lease=90.0, renew=20.0, progress=600.0)
 OLD, NEW = "https://cdn.test/1.mp3?token=old", "https://cdn.test/1.mp3?token=new"
@@ -56,7 +57,7 @@ class AnyAudio:
 
 @pytest.fixture
 def store(clock: ManualClock) -> Iterator[SqlStore]:
-    opened = open_store("sqlite://", clock, HostLimits({}, 10), 30.0)
+    opened = open_migrated("sqlite://", clock, HostLimits({}, 10), 30.0)
     opened.workers.register("w", "here", "fetch", 1, 1)
     yield opened
     opened.close()

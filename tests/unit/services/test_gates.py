@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from podinsight.adapters.database import SqlStore, open_store
+from podinsight.adapters.database import SqlStore
 from podinsight.adapters.obstore_objects import S3Options, open_objects
 from podinsight.domain.hosts import HostLimits, HostNote
 from podinsight.domain.work import State
@@ -14,6 +14,7 @@ from podinsight.services.gates import Criterion, Traffic, check, percent, traffi
 from podinsight.services.manifest import pages
 from podinsight.services.project import meta_json
 from tests.support.clock import ManualClock
+from tests.support.databases import open_migrated
 from tests.support.rows import Rows
 
 SIZE = 1000  # of what tests.support.rows commits
@@ -22,7 +23,7 @@ SIZE = 1000  # of what tests.support.rows commits
 @pytest.fixture
 def rows() -> Iterator[Rows]:
     clock = ManualClock()
-    opened = open_store("sqlite://", clock, HostLimits({}, 10), 30.0)
+    opened = open_migrated("sqlite://", clock, HostLimits({}, 10), 30.0)
     yield Rows(opened, clock)
     opened.close()
 

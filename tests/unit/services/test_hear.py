@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 
-from podinsight.adapters.database import SqlStore, open_store
+from podinsight.adapters.database import SqlStore
 from podinsight.adapters.database.models import speech_days, work
 from podinsight.adapters.memory_audio import BYTES_PER_SECOND
 from podinsight.adapters.memory_speech import ScriptedTranscriber
@@ -31,6 +31,7 @@ from podinsight.services.reconcile import reconcile
 from podinsight.services.transcribe import TranscribePorts, transcribe_episode
 from podinsight.topology import AREAS
 from tests.support.clock import ManualClock
+from tests.support.databases import open_migrated
 from tests.support.planning import plan
 from tests.support.rows import Rows
 from tests.unit.services.test_plan import SOUND, fetched
@@ -256,7 +257,7 @@ def test_what_is_gone_is_made_up_for(rows: Rows, objects: ObjectStore, gone: str
     hear_all(rows, objects, undisturbed)
     calm = outputs(objects, undisturbed)
     clock = ManualClock()
-    again = Rows(open_store("sqlite://", clock, HostLimits({}, 10), 30.0), clock)
+    again = Rows(open_migrated("sqlite://", clock, HostLimits({}, 10), 30.0), clock)
     store = open_objects(dict.fromkeys(AREAS, "memory:///"), S3Options())
     episode = planned(again, store)
     transcribe_episode(ports(again, store, ScriptedTranscriber()), episode.id, "g1", TIMES, lambda: False)
@@ -306,7 +307,7 @@ def walked(seed: int | None) -> dict[str, bytes]:
     """The outputs of an episode whose chunks were done by three workers in an order of its own, some of them twice;
     None: by one, in order."""
     clock = ManualClock()
-    rows = Rows(open_store("sqlite://", clock, HostLimits({}, 10), 30.0), clock)
+    rows = Rows(open_migrated("sqlite://", clock, HostLimits({}, 10), 30.0), clock)
     objects = open_objects(dict.fromkeys(AREAS, "memory:///"), S3Options())
     episode = planned(rows, objects, SILENT_START)
     dice = Random(seed)
@@ -325,6 +326,7 @@ def walked(seed: int | None) -> dict[str, bytes]:
         for lease in held:
             if lease is not None:
                 rows.work.hand_back(lease)
+        rows.wait_out()
         reconcile(rows.store, objects, 60.0)
     found = outputs(objects, episode)
     rows.store.close()

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from podinsight.adapters.database import SqlStore, open_store
+from podinsight.adapters.database import SqlStore
 from podinsight.domain.episode import DIRECT_SLUG
 from podinsight.domain.feed import FeedItem
 from podinsight.domain.hosts import HostLimits
 from podinsight.domain.identity import direct_guid, episode_id
 from podinsight.services.manifest import PAGE, find_rows, make_known, scan, write_manifest
 from tests.support.clock import ManualClock
+from tests.support.databases import open_migrated
 from tests.support.rows import Rows, snapshot
 
 FEED = "https://feeds.test/new.xml"
@@ -20,7 +21,7 @@ FEED = "https://feeds.test/new.xml"
 
 @pytest.fixture
 def store() -> Iterator[SqlStore]:
-    opened = open_store("sqlite://", ManualClock(), HostLimits({}, 10), 30.0)
+    opened = open_migrated("sqlite://", ManualClock(), HostLimits({}, 10), 30.0)
     yield opened
     opened.close()
 
@@ -47,7 +48,7 @@ def test_a_manifest_makes_another_installation_know_the_same_episodes(store: Sql
     """Ids are hashes of feed and GUID, so they are the same everywhere."""
     Rows(store, ManualClock()).episodes(3)
     store.catalogue.add_direct(FeedItem(direct_guid("https://x.test/y.mp3"), "y", "https://x.test/y.mp3"))
-    other = open_store("sqlite://", ManualClock(), HostLimits({}, 10), 30.0)
+    other = open_migrated("sqlite://", ManualClock(), HostLimits({}, 10), 30.0)
     before = snapshot(other)
     chosen = find_rows(other, scan(io.BytesIO(written(store)), None).kept)
     assert len(chosen.new) == 4
@@ -113,7 +114,7 @@ class Endless(io.RawIOBase):
 
 def test_checking_takes_the_same_memory_however_many_rows() -> None:
     peaks = []
-    for rows in (1_000, 50_000):
+    for rows in (1_000, 20_000):
         tracemalloc.start()
         assert scan(Endless(rows)).rows == rows  # type: ignore[arg-type]
         peaks.append(tracemalloc.get_traced_memory()[1])

@@ -10,7 +10,7 @@ from io import BytesIO
 
 import pytest
 
-from podinsight.adapters.database import SqlStore, open_store
+from podinsight.adapters.database import SqlStore
 from podinsight.adapters.feedparser_feeds import FeedparserParser
 from podinsight.domain.episode import Episode
 from podinsight.domain.feed import Document, FeedItem
@@ -19,6 +19,7 @@ from podinsight.errors import Busy, GateAway, Permanent, Transient, Unavailable
 from podinsight.ports import Body
 from podinsight.services.poll import POLLERS, PollPorts, poll_due, poll_feed, poll_pass, reread
 from tests.support.clock import ManualClock
+from tests.support.databases import open_migrated
 
 LONG_HOST = ".".join(["h" * 60] * 5)
 FEED = f"""<rss version="2.0"><channel><title>T</title>
@@ -67,7 +68,7 @@ class Web:
 
 @pytest.fixture
 def store(clock: ManualClock) -> Iterator[SqlStore]:
-    opened = open_store("sqlite://", clock, HostLimits({}, 10), 30.0)
+    opened = open_migrated("sqlite://", clock, HostLimits({}, 10), 30.0)
     yield opened
     opened.close()
 

@@ -142,3 +142,24 @@ def test_projections_that_are_stuck_do_not_keep_others_from_theirs(
     assert report.projected == 1
     assert str(error) in report.faults[0]
     assert rows.state(good) is State.DONE
+
+
+def test_a_projector_deletes_nothing_of_what_is_done_over(rows: Rows, objects: ObjectStore) -> None:
+    """It is done over between its last word to the rows and its tidying up: the new chunks are another's."""
+    (episode_id,) = rows.fetches(1, transcribe=True)
+    commit_fetch(rows, objects, episode_id)
+    reconcile(rows.store, objects, 60.0)
+    commit_transcript(rows, objects, episode_id)
+    (projection,) = rows.store.work.unprojected(1)
+    old, new = (f"{known(rows.store, episode_id).chunks}/{name}/0.flac" for name in ("old", "new"))
+    objects.put(old, b"old")
+
+    class DoneOver(Before):
+        def get(self, key: str) -> bytes:
+            if rows.state(episode_id, "transcribe") is State.DONE:
+                assert rows.work.transcribe_again([episode_id], 5, {"model": "base"}, "test") == 1
+                objects.put(new, b"new")
+            return objects.get(key)
+
+    assert project(rows.store, cast(ObjectStore, DoneOver(objects, None)), projection)
+    assert (objects.exists(old), objects.exists(new)) == (False, True)

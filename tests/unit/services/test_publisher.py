@@ -13,7 +13,7 @@ from typing import cast
 import pytest
 
 from podinsight.adapters.caption_files import CaptionFiles
-from podinsight.adapters.database import SqlStore, open_store
+from podinsight.adapters.database import SqlStore
 from podinsight.adapters.memory_speech import BYTES_PER_SECOND, ScriptedTranscriber
 from podinsight.adapters.obstore_objects import S3Options, open_objects
 from podinsight.domain.episode import Episode
@@ -31,6 +31,7 @@ from podinsight.services.reconcile import reconcile
 from podinsight.services.transcribe import TranscribePorts, take_publisher_transcript, transcribe_episode
 from podinsight.topology import AREAS
 from tests.support.clock import ManualClock
+from tests.support.databases import open_migrated
 from tests.support.planning import plan
 
 TIMES = LeaseTimes(90.0, 20.0, 600.0)
@@ -144,7 +145,7 @@ class House:
 
 
 def make_house(clock: ManualClock) -> House:
-    store = open_store("sqlite://", clock, HostLimits({}, 10), 30.0)
+    store = open_migrated("sqlite://", clock, HostLimits({}, 10), 30.0)
     feed, _ = store.catalogue.add_feed("https://h.test/feed")
     item = FeedItem("g", "t", "https://h.test/a.mp3", transcripts=LINKS)
     parsed = ParsedFeed("F", language="en", items=(item,))

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from podinsight.adapters.database import SqlStore, open_store
+from podinsight.adapters.database import SqlStore
 from podinsight.adapters.obstore_streams import translated
 from podinsight.domain.feed import Document, FeedItem, ParsedFeed
 from podinsight.domain.hosts import HostLimits
@@ -17,11 +17,12 @@ from podinsight.ports import WorkRows
 from podinsight.services.lease import Heart, LeaseTimes, kept
 from podinsight.services.settle import settle
 from tests.support.clock import ManualClock
+from tests.support.databases import open_migrated
 
 
 @pytest.fixture
 def memory(clock: ManualClock) -> Iterator[SqlStore]:
-    store = open_store("sqlite://", clock, HostLimits({}, 10), 30.0)
+    store = open_migrated("sqlite://", clock, HostLimits({}, 10), 30.0)
     yield store
     store.close()
 
