@@ -154,6 +154,7 @@ def _decoding() -> str:
         "long_pause": f"{speech_windows.LONG_PAUSE / RATE:g} s",
         "easing": speech_windows.EASING,
         "louder": speech_windows.LOUDER,
+        "lead": f"{speech_windows.LEAD:g} s",
         "longest": f"{speech_windows.LONGEST / RATE:g} s",
         "reach": f"{speech_windows.REACH / RATE:g} s",
         "break": f"{speech_windows.BREAK / RATE:g} s",

@@ -14,6 +14,7 @@ _MAX_OGG_PAGE = 27 + 255 + 255 * 255
 _MAX_BOXES = 10_000
 # Writers to a pipe put 0, 0xFFFFFFFF or something near 2 GiB.
 _UNKNOWN_FROM = 0x7FFFF000
+_JOINED = 16  # FFmpeg's: what goes beyond the count by more than a sixteenth of it was joined to it
 
 
 def size_of(stream: BinaryIO) -> int:
@@ -24,15 +25,35 @@ def size_of(stream: BinaryIO) -> int:
 
 
 def mp3_states_its_length(stream: BinaryIO) -> bool:
-    """Whether there is a Xing, Info or VBRI header; without one every duration is a guess from the bit rate."""
-    stream.seek(0)
+    """Whether there is a Xing, Info or VBRI header for this file; without one every duration is a guess from the bit
+    rate.
+
+    One that counts far fewer bytes than there are is of the first of several files that were joined, as advertisements
+    are inserted: FFmpeg sees that too (libavformat/mp3dec.c, "invalid concatenated file") and guesses.
+    """
+    size = size_of(stream)
     head = stream.read(10)
     start = 0
     if len(head) == 10 and head[:3] == b"ID3":
         start = 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
     stream.seek(start)
     frame = stream.read(4096)
-    return any(tag in frame for tag in (b"Xing", b"Info", b"VBRI"))
+    counted = _mp3_bytes(frame)
+    return counted is not None and (counted == 0 or size - start <= counted + counted // _JOINED)
+
+
+def _mp3_bytes(frame: bytes) -> int | None:
+    """The bytes of MPEG frames that the first one counts; 0 when it leaves it open, None when it is no header."""
+    for tag, flags in ((b"Xing", True), (b"Info", True), (b"VBRI", False)):
+        at = frame.find(tag)
+        if at < 0:
+            continue
+        if not flags:
+            return int.from_bytes(frame[at + 10 : at + 14], "big")
+        has = int.from_bytes(frame[at + 4 : at + 8], "big")  # 1: frames, 2: bytes, 4 of each
+        where = at + (12 if has & 1 else 8)
+        return int.from_bytes(frame[where : where + 4], "big") if has & 2 else 0
+    return None
 
 
 def wav_seconds(stream: BinaryIO) -> float | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from podinsight.adapters.speech_audio import Window, windows
-from podinsight.adapters.speech_windows import SpeechWindow, compose, levelled
+from podinsight.adapters.speech_windows import SpeechWindow, compose, lead, levelled
 from podinsight.adapters.voice_activity import VoiceActivity, stretches
 from podinsight.errors import OutOfMemory
 from podinsight.ports import SpeechRequest, Stretch
@@ -73,7 +73,8 @@ class Ahead:
         last: BaseException | None = None
         try:
             request = self._request
-            for piece in windows(self._audio, request.start, request.end, self._tick, request.offset):
+            first = lead(request.speech, request.start) if request.speech is not None else None
+            for piece in windows(self._audio, request.start, request.end, self._tick, request.offset, first):
                 composed = tuple(compose(self._speech(piece), piece.samples, piece.first))
                 self._put(SpokenPiece(replace(piece, samples=levelled(composed, piece.samples, piece.first)), composed))
         except Stopped:

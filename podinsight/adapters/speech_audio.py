@@ -47,7 +47,12 @@ class Window:
 
 
 def windows(
-    audio: BinaryIO, start: float, end: float | None, tick: Callable[[], None], offset: float = 0.0
+    audio: BinaryIO,
+    start: float,
+    end: float | None,
+    tick: Callable[[], None],
+    offset: float = 0.0,
+    lead: float | None = None,
 ) -> Iterator[Window]:
     """[start, end) of the first audio stream, in windows of at most five minutes that leave nothing out.
 
@@ -57,6 +62,7 @@ def windows(
 
     Args:
         offset: episode time of the first sample of `audio`, for a chunk's own file.
+        lead: where the first window ends, when that is known; it is there sooner than a long one.
 
     Raises:
         Permanent: nothing could be decoded, or the audio ends before `start`, or starts after it.
@@ -65,12 +71,14 @@ def windows(
 
     held: list[NDArray[np.int16]] = []
     first, size = round(start * RATE), 0
+    leading = round(lead * RATE) - first if lead is not None else WINDOW
     for piece in _span(audio, start, end, offset, tick):
         held.append(piece)
         size += len(piece)
-        if size >= WINDOW:
+        if size >= min(leading, WINDOW):
             pending = np.concatenate(held)
-            cut = _quietest(pending[:WINDOW])
+            cut = leading if leading < WINDOW else _quietest(pending[:WINDOW])
+            leading = WINDOW
             yield Window(first, _floats(pending[:cut]))
             first, held, size = first + cut, [pending[cut:]], size - cut
     if size:

@@ -29,6 +29,8 @@ LOUDER: Final = 2.0
 # A window with less speech is heard with the one before or behind it: Whisper is too little sure of a word alone
 # ("Okay.") to tell it from a breath.
 ALONE: Final = 3 * RATE
+# Seconds, at least, of what is decoded while the rest of a chunk is still read.
+LEAD: Final = 20.0
 _FRAME: Final = RATE // 50
 _SEARCHED: Final = 3 * RATE
 
@@ -90,6 +92,15 @@ class SpeechWindow:
     def pauses(self) -> tuple[Stretch, ...]:
         """The pauses between the pieces, in seconds of episode time."""
         return tuple((left.until / RATE, right.since / RATE) for left, right in pairwise(self.pieces))
+
+
+def lead(speech: Sequence[Stretch], start: float) -> float | None:
+    """Where the first piece of a chunk ends, so that the device need not wait for all of it: in the middle of the first
+    long pause after LEAD seconds, where a window ends in any case. None where there is none."""
+    for (_, until), (since, _) in pairwise(speech):
+        if until - start >= LEAD and since - until >= LONG_PAUSE / RATE:
+            return (until + since) / 2
+    return None
 
 
 def compose(speech: Sequence[Stretch], held: "Samples", first: int) -> list[SpeechWindow]:

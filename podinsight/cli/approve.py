@@ -1,16 +1,17 @@
 """podrun approve: what waits until somebody says that it may be paid for (T2)."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import click
 
 from podinsight.cli.approval import asking_options, dollars, open_gate, tell_waiting
 from podinsight.cli.choosing import named
-from podinsight.cli.console import Output, count, plain
+from podinsight.cli.console import Output, count, hours, moment, plain
 from podinsight.cli.exits import WAITS, CommandError
 from podinsight.cli.pursue import send
-from podinsight.cli.session import Session, json_option, pass_session
+from podinsight.cli.session import COUNT, Session, json_option, pass_session
 from podinsight.domain.episode import Episode
 
 
@@ -58,6 +59,32 @@ def approve(
     cost = "for nothing" if gate.free else f"for {dollars(gate.asked.usd)}"
     out.line(f"approved by {plain(stamp)} {cost}; {number:,} of {len(ids):,} can start now")
     return None
+
+
+@click.command()
+@click.option("--limit", type=COUNT, default=20, show_default=True, metavar="N", help="The last N.")
+@json_option
+@pass_session
+def approvals(session: Session, limit: int, as_json: bool) -> None:
+    """List what was approved: when, by whom or which standing rule, how much, and why."""
+    out = Output(as_json)
+    found = session.store.speech.approvals(limit)
+    out.data({"approvals": [asdict(each) for each in found]})
+    if not found:
+        out.line("nothing was approved yet")
+        return
+    rows = [
+        (
+            moment(each.at),
+            plain(f"{each.rule} ({each.by})" if each.rule else each.by),
+            f"{each.episodes:,}",
+            hours(each.audio_seconds),
+            f"{each.usd.high:,.4f}",
+            plain(each.why),
+        )
+        for each in found
+    ]
+    out.table(("when", "by", "episodes", "audio", "up to $", "why"), rows, right=(2, 4))
 
 
 def _waiting(session: Session, chosen: Sequence[str]) -> list[Episode]:

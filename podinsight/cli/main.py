@@ -55,6 +55,7 @@ for command in (
     adopt.adopt,
     *run.COMMANDS,
     approve.approve,
+    approve.approvals,
     gate.gate,
     hosts.hosts,
     status.status,

@@ -137,7 +137,10 @@ def _pass(out: Output, gate: Gate, no_wait: bool) -> str:
     gate.tell(out)
     if gate.asked.episodes and not no_wait:
         out.data({"event": "quote", **gate.document()}, indent=None)
-    return gate.enter()
+    stamp = gate.enter()
+    if stamp and gate.asked.episodes and not gate.free:
+        out.line(f"  approved by {plain(stamp)}")
+    return stamp
 
 
 def _enqueue(

@@ -1,5 +1,6 @@
 """podrun show: one episode."""
 
+import json
 import textwrap
 from dataclasses import asdict
 
@@ -55,6 +56,25 @@ def words_of(episode: Episode) -> str:
     return "taken from the publisher" + (f": {plain(found.type)}, {plain(found.url)}" if found else "")
 
 
+def heard(objects: ObjectStore, episode: Episode) -> str:
+    """What kpis.json says of how well the episode was heard; empty when it has no transcript, or says nothing of it.
+
+    Raises:
+        PodinsightError: it cannot be read.
+    """
+    if not episode.transcript_key:
+        return ""
+    try:
+        known = json.loads(objects.get(f"{episode.stage}/kpis/kpis.json"))
+        words, covered, doubtful = (known.get(name) for name in ("words", "coverage", "doubtful_share"))
+        if words == 0:
+            return "no words: nobody speaks, or nothing could be understood"
+        shares = (f"{covered:.0%} of the speech has words", f"{doubtful:.0%} is in doubt")
+        return ", ".join([f"{words:,} words", *(shares if covered is not None and doubtful is not None else ())])
+    except (ValueError, TypeError, AttributeError):
+        return ""
+
+
 @click.command()
 @click.argument("chosen", metavar="EPISODE")
 @click.option(
@@ -74,13 +94,15 @@ def show(session: Session, chosen: str, lines: int, as_json: bool) -> None:
     files = {key: world.objects.where(key) for key in file_keys(episode)}
     try:
         text = first_lines(world.objects, episode, lines) if lines else []
+        quality = heard(world.objects, episode)
     except PodinsightError as error:
-        text = [f"(the transcript cannot be read: {error})"]
+        text, quality = [f"(the transcript cannot be read: {error})"], ""
     out.data(
         _document(episode)
         | {
             "stages": {name: {"state": found[0].value, "reason": found[1]} for name, found in states.items() if found},
             "files": files,
+            "heard": quality or None,
             "text": text,
         }
     )
@@ -95,6 +117,8 @@ def show(session: Session, chosen: str, lines: int, as_json: bool) -> None:
         out.line(f"{name:<12}{said}")
     if episode.transcript_key:
         out.line(f"words   {words_of(episode)}")
+    if quality:
+        out.line(f"heard   {quality}")
     for each in episode.publisher:
         if not each.accepted:
             out.line(f"        {plain(each.url)} of the publisher was kept aside: {plain(each.reason)}")

@@ -12,6 +12,7 @@ from podinsight.cli.exits import CommandError
 from podinsight.cli.models import mention_missing, need_model
 from podinsight.cli.session import COUNT, Session, json_option
 from podinsight.domain.episode import Episode
+from podinsight.domain.languages import objection
 from podinsight.settings import Settings
 from podinsight.topology import PRIORITIES
 
@@ -63,7 +64,11 @@ class Wish:
             raise CommandError("--again needs to know of which: name episodes, or give --limit, --feed or --manifest")
 
     def need_model(self, session: Session, dry_run: bool) -> None:
-        """Raises CommandError when the model is nowhere to be had; a dry run says it and goes on."""
+        """Raises CommandError when the model is nowhere to be had (a dry run says it and goes on), or when it does not
+        know the language that the command asks for."""
+        wrong = objection(self.language, self.model or session.settings.model) if self.language else ""
+        if wrong:
+            raise CommandError(f"--language: {wrong}")
         (mention_missing if dry_run else need_model)(session, self.model or session.settings.model)
 
     def params(self, settings: Settings, feed_slug: str) -> Params:

@@ -64,15 +64,15 @@ def worse(new: Quality, old: Quality) -> str:
     to a larger model that has heard less.
     """
     if new.words == 0 and old.words > 0:
-        return f"it has no words, the one that is there has {old.words}"
+        return f"the new one has no words, this one {old.words}"
     sizes = (0.0, 0.0) if new.size is None or old.size is None else (new.size, old.size)
     measured = new.coverage is not None and old.coverage is not None
     covered = (new.coverage or 0.0, old.coverage or 0.0) if measured else (1.0, 1.0)
     scores = new.score(sizes[0], covered[0]), old.score(sizes[1], covered[1])
     if scores[0] < scores[1] - AS_GOOD:
-        return f"it scores {scores[0]:.3f}, the one that is there {scores[1]:.3f}"
+        return f"the new one scores {scores[0]:.3f}, this one {scores[1]:.3f}"
     if not measured and new.words < FEWER_WORDS * old.words:
-        return f"it has {new.words} words, the one that is there {old.words}"
+        return f"the new one has {new.words} words, this one {old.words}"
     return ""
 
 

@@ -197,6 +197,19 @@ class Approval:
 
 
 @dataclass(frozen=True)
+class ApprovalView:
+    """An approval for a person. at: epoch seconds; audio_seconds: as quoted; usd: as quoted, low, likely, high."""
+
+    at: float
+    by: str
+    rule: str
+    why: str
+    episodes: int
+    audio_seconds: float
+    usd: Range
+
+
+@dataclass(frozen=True)
 class SpendingRule:
     """A standing rule: dollars that it approves by itself, in one command and in one UTC day, by the high figure."""
 

@@ -9,7 +9,7 @@ from podinsight.domain.episode import Episode
 from podinsight.domain.feed import Document, Feed, FeedItem, ParsedFeed
 from podinsight.domain.hosts import HostLimits, HostNote
 from podinsight.domain.metrics import Metric
-from podinsight.domain.quote import Approval, Speed
+from podinsight.domain.quote import Approval, ApprovalView, Speed
 from podinsight.ports.intake import Intake
 from podinsight.ports.work import WorkRows
 
@@ -211,6 +211,10 @@ class SpeechBook(Protocol):
     def approve(self, approval: Approval, most_today: float | None = None) -> bool:
         """Records an approval. most_today: dollars (by the high figures) that rules may approve in all on this UTC day;
         when this one would go beyond, nothing is recorded and the answer is False. Two at once never do together."""
+        ...
+
+    def approvals(self, limit: int) -> list[ApprovalView]:
+        """The last ones, the newest first."""
         ...
 
     def approved_usd(self, day: str, by_rule: bool | None = None) -> float:

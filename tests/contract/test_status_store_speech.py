@@ -57,6 +57,19 @@ def test_chunks_add_up_by_day_model_and_device(store: SqlStore) -> None:
     assert store.speech.speeds(DAY, "large-v3", "cuda") == []
 
 
+def test_approvals_are_listed_the_newest_first(store: SqlStore, clock: ManualClock) -> None:
+    """T2: who, by which rule, why and how much."""
+    assert store.speech.approvals(5) == []
+    store.speech.approve(by_rule(1.0))
+    clock.advance(60)
+    store.speech.approve(Approval("grace", "", "the first thousand", asked(40.0)))
+    last, first = store.speech.approvals(5)
+    assert (last.at, last.by, last.rule, last.why) == (clock.now(), "grace", "", "the first thousand")
+    assert (last.episodes, last.audio_seconds, last.usd) == (3, 3600.0, Range(10.0, 20.0, 40.0))
+    assert (first.by, first.rule, first.at) == ("ada", RULE, clock.now() - 60)
+    assert store.speech.approvals(1) == [last]
+
+
 def test_what_no_device_has_heard_is_no_decoding(store: SqlStore) -> None:
     decode(store, Decoded(360.0, 0.1, 0.0, "publisher", "none", "none"))
     assert store.speech.speeds(DAY, "publisher", "none") == []

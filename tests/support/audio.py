@@ -22,15 +22,17 @@ CODECS = {
 RATE = 48_000
 
 
-def tone(container: str, seconds: float, options: dict[str, str] | None = None, cover: bool = False) -> bytes:
+def tone(
+    container: str, seconds: float, options: dict[str, str] | None = None, cover: bool = False, bit_rate: int = 0
+) -> bytes:
     """A sine tone in a container by FFmpeg's name, a key of CODECS: `ipod` and `mp4` are M4A, `adts` is AAC.
 
-    cover: with a still picture as a second stream, as podcasts have it.
+    cover: with a still picture as a second stream, as podcasts have it. bit_rate: bits a second; 0: the encoder's own.
     """
     # A file with a name: the index of an M4A can only be moved to the front of something that opens twice.
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "tone")
-        _write(path, container, seconds, options or {}, cover)
+        _write(path, container, seconds, options or {}, cover, bit_rate)
         return path.read_bytes()
 
 
@@ -43,10 +45,12 @@ def unlike(data: bytes, name: str) -> bytes:
     return data + b"TAG" + said + b"\xff"  # ID3v1: 128 bytes
 
 
-def _write(path: Path, container: str, seconds: float, options: dict[str, str], cover: bool) -> None:
+def _write(path: Path, container: str, seconds: float, options: dict[str, str], cover: bool, bit_rate: int) -> None:
     with av.open(str(path), "w", format=container, options=options) as out:
         stream = out.add_stream(CODECS[container], rate=RATE, layout="mono")
         assert isinstance(stream, AudioStream)
+        if bit_rate:
+            stream.bit_rate = bit_rate
         picture = out.add_stream("mjpeg", rate=1) if cover else None
         if picture:
             picture.width = picture.height = 64

@@ -9,7 +9,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from podinsight.adapters.database.engine import Database, storable
 from podinsight.adapters.database.models import approvals, speech_days, work
-from podinsight.domain.quote import Approval, Speed
+from podinsight.domain.quote import Approval, ApprovalView, Range, Speed
 from podinsight.ports import Clock, Decoded
 from podinsight.ports.work import NO_DEVICE
 
@@ -68,6 +68,21 @@ class SqlSpeech:
                 )
             )
             return True
+
+    def approvals(self, limit: int) -> list[ApprovalView]:
+        with self._db.read() as conn:
+            return [
+                ApprovalView(
+                    float(row.at),
+                    row.by,
+                    row.rule,
+                    row.why,
+                    int(row.episodes),
+                    float(row.audio_seconds),
+                    Range(float(row.usd_low), float(row.usd_likely), float(row.usd_high)),
+                )
+                for row in conn.execute(select(approvals).order_by(approvals.c.id.desc()).limit(limit))
+            ]
 
     def approved_usd(self, day: str, by_rule: bool | None = None) -> float:
         with self._db.read() as conn:

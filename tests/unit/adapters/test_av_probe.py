@@ -187,6 +187,15 @@ def test_the_file_is_never_read_whole(sounds: dict[str, bytes]) -> None:
     assert peak < size / 2
 
 
+def test_an_advertisement_at_another_bit_rate_before_an_episode_is_no_truncation() -> None:
+    """F9. The header is the advertisement's, and FFmpeg's length a guess from its bit rate: too long by half here."""
+    joined = tone("mp3", 5.0, bit_rate=32_000) + tone("mp3", 20.0, {"write_xing": "0"}, bit_rate=128_000)
+    found = probe(joined)
+    assert found.seconds == pytest.approx(25.0, abs=0.3)
+    with pytest.raises(Transient, match="truncated"):
+        probe(tone("mp3", 20.0, bit_rate=128_000)[:-100_000])
+
+
 class _Away(io.BytesIO):
     """A store that goes away in the middle."""
 

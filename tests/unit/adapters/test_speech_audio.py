@@ -43,6 +43,16 @@ def tone(seconds: float, rate: int = 44_100, channels: int = 2, codec: str = "mp
     return out.getvalue()
 
 
+@pytest.mark.parametrize(("start", "lead"), [(0.0, 2.5), (3.0, 8.0), (3.0, 3.001), (0.0, 99.0), (0.0, 400.0)])
+def test_a_first_window_that_ends_early_leaves_nothing_out(start: float, lead: float) -> None:
+    data = tone(12.0, rate=16_000, channels=1, codec="flac")
+    whole, end = decode(io.BytesIO(data), start, None, ignore)
+    found = list(windows(io.BytesIO(data), start, None, ignore, lead=lead))
+    assert np.array_equal(np.concatenate([each.samples for each in found]), whole)
+    assert round(found[-1].end, 3) == end
+    assert [round(each.end, 3) for each in found[:-1]] == ([lead] if lead < end else [])
+
+
 def test_it_is_what_faster_whisper_decodes() -> None:
     from faster_whisper import decode_audio
 

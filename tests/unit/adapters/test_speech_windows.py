@@ -22,6 +22,7 @@ from podinsight.adapters.speech_windows import (
     Piece,
     SpeechWindow,
     compose,
+    lead,
     levelled,
     quietest,
 )
@@ -186,6 +187,22 @@ def test_composing_depends_on_speech_and_its_samples_alone(speech: tuple[Stretch
         for w in later
     ]
     assert moved == [tuple((p.first, p.last, p.since, p.until) for p in w.pieces) for w in windows]
+
+
+@pytest.mark.parametrize(
+    ("speech", "end"),
+    [
+        ([(0.0, 9.0), (9.5, 20.0), (20.8, 30.0)], 20.4),
+        ([(0.0, 19.0), (25.0, 30.0), (30.5, 41.0), (42.0, 50.0)], 41.5),  # a pause before 20 s is too early
+        ([(0.0, 24.0), (24.6, 60.0)], None),
+        ([(0.0, 60.0)], None),
+        ([], None),
+    ],
+)
+def test_a_chunk_is_led_by_what_comes_before_a_long_pause(speech: list[Stretch], end: float | None) -> None:
+    assert lead(speech, 0.0) == (pytest.approx(end) if end else None)
+    later = lead([(since + 1000.0, until + 1000.0) for since, until in speech], 1000.0)
+    assert later == (pytest.approx(end + 1000.0) if end else None)
 
 
 def test_nobody_speaks() -> None:

@@ -135,6 +135,9 @@ def test_without_a_download_it_says_so(options: WhisperOptions) -> None:
     with pytest.raises(Permanent, match=r"Three ways.*\(1\).*\(2\).*\(3\).*not allowed") as caught:
         find("large-v3", options, download=False)
     assert str(options.model_dir) in str(caught.value)
+    here = ", ".join(info.name for info in available(options))
+    assert here
+    assert str(caught.value).endswith(f"Or ask for one that is here: {here}")
 
 
 # ----------------------------------------------------------------------------------------------- the hub, in a process

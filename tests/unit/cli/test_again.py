@@ -133,12 +133,15 @@ def test_a_worse_one_is_not_taken_and_the_user_is_told(done: Desk) -> None:
         ]
     assert result.exit_code == 0
     (line,) = [line for line in result.stdout.splitlines() if line.startswith("kept ")]
-    assert line.startswith("kept first-show/guid-1: the transcript that is there stays: it scores ")
+    assert line.startswith("kept first-show/guid-1: the transcript that is there stays: the new one scores ")
     assert "1 better transcript kept" in result.stdout
     assert done.world.objects.get(key) == b"{}"
-    assert "transcribe  done: the transcript that is there stays: it scores" in done.run("show", episode.id).stdout
+    assert (
+        "transcribe  done: the transcript that is there stays: the new one scores"
+        in done.run("show", episode.id).stdout
+    )
     said = done.json("show", episode.id)["stages"]["transcribe"]
-    assert (said["state"], "stays: it scores" in said["reason"]) == ("done", True)
+    assert (said["state"], "stays: the new one scores" in said["reason"]) == ("done", True)
     _quote, ended, summary = documents
     assert (ended["state"], ended["reason"]) == ("done", said["reason"])
     assert (summary["transcribe"]["kept"], summary["transcribe"]["replaced"]) == (1, 0)

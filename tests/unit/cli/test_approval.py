@@ -135,6 +135,7 @@ def test_approve_shows_the_quote_and_lets_it_run(rented: Desk) -> None:
     assert "dry run" in rented.run("approve", "--all", "--dry-run").stdout
     assert waiting(rented) == 3
     assert approvals(rented) == []
+    assert rented.run("approvals").stdout == "nothing was approved yet\n"
     first = rented.episodes()[0]
     said = rented.json("approve", first.id, "--yes", "--by", "ada", "--why", "a trial")
     assert (said["approved"], said["by"], said["waiting"]) == (1, "ada", 1)
@@ -146,6 +147,9 @@ def test_approve_shows_the_quote_and_lets_it_run(rented: Desk) -> None:
     first_one, second_one = approvals(rented)
     assert (first_one.by, first_one.rule, first_one.why, first_one.episodes) == ("ada", "", "a trial", 1)
     assert second_one.episodes == 2
+    listed = [(each["by"], each["why"], each["episodes"]) for each in rented.json("approvals")["approvals"]]
+    assert (len(listed), listed[-1]) == (2, ("ada", "a trial", 1))
+    assert "a trial" in rented.run("approvals").stdout
     assert rows(rented)[0][1] != "waits for approval"
     assert rented.run("approve", "--all").stdout == "nothing waits for approval\n"
 
@@ -239,7 +243,8 @@ def test_a_standing_rule_approves_up_to_its_limits(rented: Desk, monkeypatch: py
     monkeypatch.setenv("PODINSIGHT_APPROVE_USD_PER_DAY", str(high * 2.5))
     assert rented.run(*TRANSCRIBE).exit_code == 4, "three at once are more than a command may spend"
     ids = [each.id for each in rented.episodes()]
-    assert rented.run(*TRANSCRIBE, ids[0]).exit_code == 0
+    result = rented.run(*TRANSCRIBE, ids[0])
+    assert (result.exit_code, "  approved by rule: up to $" in result.stdout) == (0, True)
     assert rented.run("approve", ids[1]).exit_code == 0
     assert rented.run("approve", ids[2]).exit_code == 4, "the day's limit"
     assert [(row.rule[:5], row.episodes) for row in approvals(rented)] == [("rule:", 1)] * 2

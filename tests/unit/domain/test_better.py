@@ -36,7 +36,7 @@ PUBLISHED = {"source": "publisher", "model": "publisher", "words": 1000, "covera
     ],
 )
 def test_what_is_worse_says_why_and_the_other_way_round_is_not(new: dict[str, object], old: dict[str, object]) -> None:
-    assert "the one that is there" in worse(quality(new), quality(old))
+    assert "the new one" in worse(quality(new), quality(old))
     assert worse(quality(old), quality(new)) == ""
 
 
