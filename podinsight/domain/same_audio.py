@@ -24,9 +24,9 @@ class Twin:
 
 
 def shares(params: Mapping[str, object]) -> bool:
-    """Whether a row with these params may take another's transcript. Not where `same_audio` is False, nor where an
-    episode is transcribed `again`: what is there already is what somebody does not want."""
-    return params.get("same_audio") is not False and not params.get("again")
+    """Whether a row with these params may take another's transcript. Not where `same_audio` is False, as where
+    an episode is transcribed again: what is there already is what somebody does not want."""
+    return params.get("same_audio") is not False
 
 
 def find_twin(episode: Episode, params: Mapping[str, object], others: Iterable[Twin]) -> Twin | None:

@@ -121,8 +121,8 @@ class WorkRows(Protocol):
         model, language, prompt, hotwords and words, the row gets one chunk and `same_as` in its params: whose
         transcript it takes. Where that is on its way the row is held for it, whether approved or not, and counts for
         no demand; it goes on in the transaction that projects the other's transcript, or that ends, refuses or holds
-        the other's row, at the latest when `release_twins` looks again. Params with `same_audio` False or `again`
-        ask for decoding in any case.
+        the other's row, at the latest when `release_twins` looks again. Params with `same_audio` False ask for
+        decoding in any case.
         """
         ...
 

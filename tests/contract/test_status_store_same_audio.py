@@ -82,7 +82,6 @@ def test_what_was_fetched_before_is_asked_for_at_once(rows: Rows) -> None:
         {"hotwords": "Valkey"},
         {"words": True},
         {"same_audio": False},
-        {"again": True},
     ],
 )
 def test_what_is_asked_for_otherwise_is_decoded(rows: Rows, more: Mapping[str, object]) -> None:
@@ -249,12 +248,12 @@ def test_the_quote_knows_what_will_not_be_decoded(rows: Rows) -> None:
     wishes = dict.fromkeys((two, three, four, five, "unknown"), PARAMS)
     assert rows.store.work.shared(wishes) == {two: one, four: three}
     assert rows.store.work.shared({each: {**PARAMS, "model": "base"} for each in wishes}) == {four: three}
-    assert rows.store.work.shared({each: {**PARAMS, "again": True} for each in wishes}) == {}
+    assert rows.store.work.shared({each: {**PARAMS, "same_audio": False} for each in wishes}) == {}
 
 
 def test_a_transcript_made_anew_is_waited_for(rows: Rows) -> None:
     one = transcribed(rows)
-    assert rows.work.transcribe_again([one], 5, {**PARAMS, "again": True}, APPROVED) == 1
+    assert rows.work.transcribe_again([one], 5, PARAMS, APPROVED) == 1
     two = asked(rows, "b")
     assert (stands(rows, one), stands(rows, two)) == (PLAN, TWIN)
     rows.plan(one)
