@@ -107,7 +107,7 @@ def test_lines_keep_every_word_in_order_of_time(cues: list[Cue]) -> None:
     assert sorted(" ".join(line.text for line in found).split()) == sorted(" ".join(c.text for c in cues).split())
     assert [line.start for line in found] == sorted(line.start for line in found)
     assert all(line.start <= line.end for line in found)
-    assert covered_seconds(found) <= max((line.end for line in found), default=0.0)
+    assert covered_seconds(found) <= max((line.end for line in found), default=0.0) + 1e-9  # a sum of differences
 
 
 @given(st.lists(cue, max_size=30), st.floats(1.0, 4000.0))
