@@ -132,9 +132,17 @@ bench-dispatch: $(STAMP) ## Dispatch: how its cost grows with the rows
 bench-fetch: $(STAMP) ## Fetching against curl and a peer, slot use, limits under faults, memory
 	@PYTHONPATH=. $(BIN)/python benchmarks/fetch.py $(ARGS)
 
+.PHONY: bench-fleet
+bench-fleet: $(STAMP) ## A back-fill simulated: the brain against a KEDA-like rule and a fixed pool
+	@PYTHONPATH=. $(BIN)/python benchmarks/fleet.py $(ARGS)
+
 .PHONY: bench-gate
 bench-gate: $(STAMP) ## Host gate: places taken and given back a second
 	@$(BIN)/python benchmarks/gate.py $(ARGS)
+
+.PHONY: bench-reserve
+bench-reserve: $(STAMP) ## Reservations of money a second, on SQLite and PostgreSQL
+	@$(BIN)/python benchmarks/reserve.py $(ARGS)
 
 .PHONY: bench-fanout
 bench-fanout: $(STAMP) ## One long episode on two workers; AUDIO=folder takes your own audio

@@ -6,8 +6,10 @@ Times are epoch seconds (UTC) as floats, spans and waits are seconds, sizes are 
 from podinsight.ports.broker import JobQueue
 from podinsight.ports.captions import CaptionParser
 from podinsight.ports.clock import Clock
+from podinsight.ports.fleet import Fleet
 from podinsight.ports.intake import Holding, Intake
 from podinsight.ports.interruptions import Interruptions
+from podinsight.ports.money import Bearer, By, Entry, LedgerLine, OpenReservation, Purse, Reservation, Total
 from podinsight.ports.objects import ObjectInfo, ObjectStore, ObjectWriter
 from podinsight.ports.speech import Cutter, Heard, SpeechRequest, Stretch, Transcriber
 from podinsight.ports.store import (
@@ -16,6 +18,7 @@ from podinsight.ports.store import (
     HostRow,
     Hosts,
     Metrics,
+    PoolSize,
     SpeechBook,
     StatusStore,
     Workers,
@@ -26,7 +29,9 @@ from podinsight.ports.web import Body, FeedParser, Fetcher, HostGate, MediaProbe
 from podinsight.ports.work import Decoded, Demand, Leftover, Reconciled, StageCount, WorkRows, WorkView
 
 __all__ = [
+    "Bearer",
     "Body",
+    "By",
     "CaptionParser",
     "Catalogue",
     "Clock",
@@ -34,8 +39,10 @@ __all__ = [
     "Cutter",
     "Decoded",
     "Demand",
+    "Entry",
     "FeedParser",
     "Fetcher",
+    "Fleet",
     "Heard",
     "Holding",
     "HostGate",
@@ -44,21 +51,27 @@ __all__ = [
     "Intake",
     "Interruptions",
     "JobQueue",
+    "LedgerLine",
     "Leftover",
     "MediaProbe",
     "Metrics",
     "ObjectInfo",
     "ObjectStore",
     "ObjectWriter",
+    "OpenReservation",
     "Piece",
+    "PoolSize",
     "Probe",
+    "Purse",
     "Reconciled",
+    "Reservation",
     "SegmentTable",
     "SpeechBook",
     "SpeechRequest",
     "StageCount",
     "StatusStore",
     "Stretch",
+    "Total",
     "Transcriber",
     "WorkRows",
     "WorkView",

@@ -7,10 +7,12 @@ from typing import Protocol
 from podinsight.domain.control import Control
 from podinsight.domain.episode import Episode
 from podinsight.domain.feed import Document, Feed, FeedItem, ParsedFeed
+from podinsight.domain.fleet import Snapshot
 from podinsight.domain.hosts import HostLimits, HostNote
 from podinsight.domain.metrics import Metric
 from podinsight.domain.quote import Approval, ApprovalView, Speed
 from podinsight.ports.intake import Intake
+from podinsight.ports.money import Purse
 from podinsight.ports.work import WorkRows
 
 
@@ -98,8 +100,20 @@ class WorkerView:
     device: str = ""
 
 
+@dataclass(frozen=True)
+class PoolSize:
+    """How many workers a pool should have; none while it is shut. kept: the sizes from before it was, else None."""
+
+    desired: int
+    kept: Snapshot | None = None
+
+
 class Workers(Protocol):
     """Worker processes and how many of each pool there should be."""
+
+    def expect(self, worker: str, machine: str, pool: str, pid: int) -> None:
+        """Its process was started: `starting` until it registers. One that is known already stays as it is."""
+        ...
 
     def register(self, worker: str, machine: str, pool: str, pid: int, slots: int, device: str = "") -> None:
         """Ready now; registering again refreshes. A worker marked draining or dead stays so."""
@@ -110,6 +124,13 @@ class Workers(Protocol):
         ...
 
     def mark(self, worker: str, state: str) -> None: ...
+    def retire(self, worker: str, shrink: bool = False) -> bool:
+        """Marks a worker draining if it holds no lease, in one transaction: of a claim and this, one comes first.
+        shrink: its pool should then have one worker less, so that nobody is started in its place.
+
+        Returns whether it is on its way out now: False for one that holds a lease, or is not known."""
+        ...
+
     def list(self, machine: str | None = None) -> list[WorkerView]:
         """Workers that are not dead."""
         ...
@@ -123,7 +144,21 @@ class Workers(Protocol):
         ...
 
     def desired(self) -> dict[str, int]: ...
-    def set_desired(self, pool: str, count: int) -> None: ...
+    def set_desired(self, pool: str, count: int) -> None:
+        """Without effect while the pool is shut: opening it sets what was."""
+        ...
+
+    def pools(self) -> dict[str, PoolSize]: ...
+    def shut(self, pool: str, most: int, reason: str) -> Snapshot:
+        """No worker of this pool should be there from now on, whatever is desired: all of them are draining, and those
+        that hold leases hand back and end. Returns what was, as the first call kept it. most: the pool's maximum, to
+        be kept with it."""
+        ...
+
+    def open(self, pool: str, desired: int) -> bool:
+        """As many as this should be there again. False, and nothing changes, when the pool is not shut."""
+        ...
+
     def forget_dead(self, older_than: float) -> None: ...
 
 
@@ -245,6 +280,8 @@ class StatusStore(Protocol):
     def metrics(self) -> Metrics: ...
     @property
     def speech(self) -> SpeechBook: ...
+    @property
+    def purse(self) -> Purse: ...
     def ping(self) -> None:
         """Raises `Unavailable` when the database does not answer."""
         ...

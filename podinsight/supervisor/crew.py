@@ -11,9 +11,9 @@ import psutil
 from podinsight.ports import WorkerView
 from podinsight.settings_sources import variable
 from podinsight.supervisor.commands import Commands, worker_environ
-from podinsight.supervisor.database_line import DEAD, DRAINING, DatabaseLine
+from podinsight.supervisor.database_line import DEAD, DatabaseLine
 from podinsight.supervisor.launcher import Launcher
-from podinsight.supervisor.pools import Backoff, Member, plan
+from podinsight.supervisor.pools import DRAINING, Backoff, Member, plan
 from podinsight.supervisor.processes import Child, Record, adopt, created
 from podinsight.topology import QUEUES
 
@@ -73,7 +73,10 @@ class Crew:
         return {pool: text for pool, text in found.items() if text}
 
     def tick(self, desired: Mapping[str, int] | None) -> None:
-        """Buries the dead, kills the overdue, then starts and drains to match `desired` (None: not known yet)."""
+        """Buries the dead, kills the overdue, then starts and drains to match `desired` (None: not known yet).
+
+        Where there are too many, those go that hold no work (G6); all of them where the pool was shut.
+        """
         self._bury_dead()
         self._kill_overdue()
         if desired is None:
@@ -87,7 +90,10 @@ class Crew:
             if worker.stop_by is None
         ]
         decided = plan({pool: count for pool, count in desired.items() if pool in QUEUES}, members)
-        self.drain(decided.stops)
+        shut = self._line.shut
+        self.drain(each for pool, members in decided.crowded.items() if pool in shut for each in members)
+        crowded = {pool: members for pool, members in decided.crowded.items() if pool not in shut}
+        self.drain(self._line.spare(crowded))
         for pool, count in decided.starts.items():
             if self._backoffs[pool].may_start(time.monotonic()):
                 for _ in range(count):
@@ -156,6 +162,7 @@ class Crew:
             return
         self._faults.pop(pool, None)
         self._workers[instance] = _Worker(child)
+        self._line.expect(child.record)
         log.info("%s started (pid %d)", instance, child.pid)
 
     def _bury_dead(self) -> None:

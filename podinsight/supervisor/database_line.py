@@ -4,34 +4,41 @@ and a dead worker must be replaced within a second."""
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from podinsight.errors import PodinsightError
 from podinsight.ports import StatusStore, WorkerView
+from podinsight.supervisor.processes import Record
+from podinsight.supervisor.thinning import thin
 
 log = logging.getLogger(__name__)
 
 READ_SECONDS = 0.5
 LIST_SECONDS = 2.0
 FORGET_SECONDS = 86_400.0
-DRAINING, DEAD = "draining", "dead"
+DEAD = "dead"
 
 
 class DatabaseLine:
-    """Reads `desired` again and again and writes marks until they have landed.
+    """Reads `desired` again and again, writes marks until they have landed, and says who may be stopped.
 
-    desired: pool → count as last read, None before the first time. listed: the workers of this machine that are not
-    dead. trouble: why the database cannot be used now, else empty.
+    desired: pool → count as last read, None before the first time. shut: pools that should be empty now, also of
+    workers that hold leases. listed: the workers of this machine that are not dead. trouble: why the database cannot
+    be used now, else empty.
     """
 
     def __init__(self, open_store: Callable[[], StatusStore], machine: str) -> None:
         self.desired: dict[str, int] | None = None
+        self.shut: frozenset[str] = frozenset()
         self.listed: tuple[WorkerView, ...] = ()
         self.trouble = ""
         self._open_store = open_store
         self._machine = machine
         self._store: StatusStore | None = None
         self._marks: dict[str, str] = {}
+        self._expected: dict[str, Record] = {}
+        self._crowded: Mapping[str, Sequence[str]] = {}
+        self._free: set[str] = set()
         self._list_at = 0.0
         self._changed = threading.Condition()
         self._woken = False
@@ -48,6 +55,21 @@ class DatabaseLine:
                 self._marks[worker] = state
             self._woken = True
             self._changed.notify_all()
+
+    def expect(self, record: Record) -> None:
+        """Tells of a worker whose process was started just now, as soon as the database takes it."""
+        with self._changed:
+            self._expected[record.instance] = record
+
+    def spare(self, crowded: Mapping[str, Sequence[str]]) -> list[str]:
+        """Of the members of pools that have too many (pool → ids, the newest first) those that can be done without, as
+        far as the database has answered: the others hold work, or it has not been asked yet."""
+        with self._changed:
+            if crowded != self._crowded:
+                self._crowded, self._free = crowded, set()
+                self._woken = True
+                self._changed.notify_all()
+            return [each for members in crowded.values() for each in members if each in self._free]
 
     def flush(self, seconds: float) -> bool:
         """Waits until every mark has landed; False when `seconds` were not enough."""
@@ -83,7 +105,13 @@ class DatabaseLine:
             self._store = self._open_store()
         store = self._store
         with self._changed:
+            expected = list(self._expected.values())
             marks = list(self._marks.items())
+            crowded = self._crowded
+        for record in expected:
+            store.workers.expect(record.instance, self._machine, record.role, record.pid)
+            with self._changed:
+                self._expected.pop(record.instance, None)
         for worker, state in marks:
             store.workers.mark(worker, state)
             if state == DEAD:
@@ -98,7 +126,12 @@ class DatabaseLine:
             self.listed = tuple(store.workers.list(self._machine))
             store.workers.forget_dead(FORGET_SECONDS)
             self._list_at = time.monotonic() + LIST_SECONDS
-        desired = store.workers.desired()
+        sizes = store.workers.pools()
+        desired = {pool: size.desired for pool, size in sizes.items()}
+        free = thin(store, crowded, desired) if crowded else set()
         with self._changed:
+            self.shut = frozenset(pool for pool, size in sizes.items() if size.kept is not None)
             self.desired = desired  # last: whoever is there should be known before any is started
+            if self._crowded is crowded:
+                self._free = free
             self._changed.notify_all()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 RAPID_SECONDS = 5.0
 FREE_RESTARTS = 2
 MAX_WAIT_SECONDS = 30.0
+DRAINING = "draining"
 
 
 @dataclass(frozen=True)
@@ -19,29 +20,28 @@ class Member:
 
 @dataclass(frozen=True)
 class Plan:
-    """starts: pool → how many, only pools that get one. stops: instance ids."""
+    """starts: pool → how many, only pools that get one. crowded: pool → ids of all its members, the newest first, only
+    pools that have more than they should."""
 
     starts: Mapping[str, int]
-    stops: tuple[str, ...]
+    crowded: Mapping[str, tuple[str, ...]]
 
 
 def plan(desired: Mapping[str, int], alive: Iterable[Member]) -> Plan:
-    """What brings `alive` to `desired` (pool → count; a pool that is not named should have none).
-
-    The newest go first: they have the least to lose.
-    """
+    """What brings `alive` to `desired` (pool → count; a pool that is not named should have none)."""
     by_pool: dict[str, list[Member]] = {pool: [] for pool in desired}
     for member in alive:
         by_pool.setdefault(member.pool, []).append(member)
     starts: dict[str, int] = {}
-    stops: list[str] = []
+    crowded: dict[str, tuple[str, ...]] = {}
     for pool, members in by_pool.items():
         wanted = max(0, desired.get(pool, 0))
         if wanted > len(members):
             starts[pool] = wanted - len(members)
-        newest_first = sorted(members, key=lambda member: (member.started_at, member.id), reverse=True)
-        stops.extend(member.id for member in newest_first[: max(0, len(members) - wanted)])
-    return Plan(starts, tuple(stops))
+        if wanted < len(members):
+            newest_first = sorted(members, key=lambda member: (member.started_at, member.id), reverse=True)
+            crowded[pool] = tuple(member.id for member in newest_first)
+    return Plan(starts, crowded)
 
 
 class Backoff:

@@ -8,6 +8,7 @@ from podinsight.adapters.database.hosts import SqlHosts
 from podinsight.adapters.database.intake import SqlIntake
 from podinsight.adapters.database.metrics import SqlMetrics
 from podinsight.adapters.database.migrate import migrate
+from podinsight.adapters.database.purse import SqlPurse
 from podinsight.adapters.database.registry import SqlControl, SqlWorkers
 from podinsight.adapters.database.speech_days import SqlSpeech
 from podinsight.adapters.database.views import Views
@@ -40,6 +41,7 @@ class SqlStore:
         self.hosts = SqlHosts(db, clock, limits)
         self.metrics = SqlMetrics(db, gpu_hour_usd)
         self.speech = SqlSpeech(db, clock)
+        self.purse = SqlPurse(db, clock)
 
     def ping(self) -> None:
         with self.db.read() as conn:

@@ -365,7 +365,11 @@ workers = Table(
 )
 
 pools = Table(
-    "pools", metadata, Column("pool", String(20), primary_key=True), Column("desired", Integer, nullable=False)
+    "pools",
+    metadata,
+    Column("pool", String(20), primary_key=True),
+    Column("desired", Integer, nullable=False),
+    Column("shut", JSON(none_as_null=True)),
 )
 
 control = Table(

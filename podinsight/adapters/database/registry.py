@@ -1,22 +1,44 @@
 """Workers, desired pool sizes, control state and ticks in SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy import Connection, Row, delete, func, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from podinsight.adapters.database.engine import Database
-from podinsight.adapters.database.models import control, pools, ticks, workers
+from podinsight.adapters.database.models import chunks, control, pools, state_is, ticks, work, workers
 from podinsight.domain.control import Control, Mode
-from podinsight.ports import Clock, WorkerView
+from podinsight.domain.fleet import Group, Snapshot
+from podinsight.domain.work import State
+from podinsight.ports import Clock, PoolSize, WorkerView
 
-READY, DRAINING, DEAD = "ready", "draining", "dead"
+STARTING, READY, DRAINING, DEAD = "starting", "ready", "draining", "dead"
 
 
 def _view(row: Row[Any]) -> WorkerView:
     values = {name: getattr(row, name) for name in WorkerView.__dataclass_fields__}
     return WorkerView(**values | {"device": row.device or ""})
+
+
+def _size(row: Row[Any]) -> PoolSize:
+    if row.shut is None:
+        return PoolSize(int(row.desired))
+    return PoolSize(0, _snapshot(row.pool, row.shut))
+
+
+def _snapshot(pool: str, kept: Mapping[str, Any]) -> Snapshot:
+    group = Group(pool, 0, int(kept["desired"]), int(kept["most"]))
+    return Snapshot((group,), float(kept["at"]), str(kept["reason"]))
+
+
+def _holds_lease(conn: Connection, worker: str) -> bool:
+    return any(
+        conn.execute(
+            select(table.c.id).where(state_is(table, State.RUNNING), table.c.worker == worker).limit(1)
+        ).first()
+        for table in (chunks, work)
+    )
 
 
 class SqlWorkers:
@@ -32,6 +54,14 @@ class SqlWorkers:
             row["device"] = device or None
             conn.execute(self._db.insert_new(workers).values(row | {"state": READY, "heartbeat_at": now}))
             conn.execute(update(workers).where(workers.c.id == worker).values(row | {"heartbeat_at": now}))
+            expected = update(workers).where(workers.c.id == worker, workers.c.state == STARTING)
+            conn.execute(expected.values(state=READY))
+
+    def expect(self, worker: str, machine: str, pool: str, pid: int) -> None:
+        now = self._clock.now()
+        row = {"id": worker, "machine": machine, "pool": pool, "pid": pid, "slots": 0, "state": STARTING}
+        with self._db.write() as conn:
+            conn.execute(self._db.insert_new(workers).values(row | {"heartbeat_at": now, "started_at": now}))
 
     def heartbeat(self, worker: str) -> str | None:
         with self._db.write() as conn:
@@ -41,6 +71,23 @@ class SqlWorkers:
     def mark(self, worker: str, state: str) -> None:
         with self._db.write() as conn:
             conn.execute(update(workers).where(workers.c.id == worker, workers.c.state != DEAD).values(state=state))
+
+    def retire(self, worker: str, shrink: bool = False) -> bool:
+        with self._db.write() as conn:
+            # Claims lock this row too: what one of them leases before us is there for the next statement.
+            query = select(workers.c.state, workers.c.pool).where(workers.c.id == worker).with_for_update()
+            row = conn.execute(query).first()
+            if row is None:
+                return False
+            if row.state in (DRAINING, DEAD):
+                return True
+            if _holds_lease(conn, worker):
+                return False
+            conn.execute(update(workers).where(workers.c.id == worker).values(state=DRAINING))
+            if shrink:
+                fewer = update(pools).where(pools.c.pool == row.pool, pools.c.desired > 0)
+                conn.execute(fewer.values(desired=pools.c.desired - 1))
+        return True
 
     def list(self, machine: str | None = None) -> list[WorkerView]:
         query = select(workers).where(workers.c.state != DEAD).order_by(workers.c.started_at, workers.c.id)
@@ -64,12 +111,32 @@ class SqlWorkers:
         return workers.c.pool == pool, workers.c.state == READY, workers.c.heartbeat_at >= fresh
 
     def desired(self) -> dict[str, int]:
+        return {pool: size.desired for pool, size in self.pools().items()}
+
+    def pools(self) -> dict[str, PoolSize]:
         with self._db.read() as conn:
-            return {str(row.pool): int(row.desired) for row in conn.execute(select(pools))}
+            return {str(row.pool): _size(row) for row in conn.execute(select(pools))}
 
     def set_desired(self, pool: str, count: int) -> None:
         with self._db.write() as conn:
             conn.execute(self._db.upsert(pools, "pool", {"pool": pool, "desired": count}))
+
+    def shut(self, pool: str, most: int, reason: str) -> Snapshot:
+        with self._db.write() as conn:
+            # Workers first, in their order, then the pool: as `retire` locks them.
+            working = workers.c.pool == pool, workers.c.state.in_((STARTING, READY))
+            ids = conn.execute(select(workers.c.id).where(*working).order_by(workers.c.id).with_for_update()).scalars()
+            conn.execute(update(workers).where(workers.c.id.in_(ids.all())).values(state=DRAINING))
+            conn.execute(self._db.insert_new(pools).values(pool=pool, desired=0))
+            row = conn.execute(select(pools).where(pools.c.pool == pool).with_for_update()).one()
+            kept = row.shut or {"desired": row.desired, "most": most, "at": self._clock.now(), "reason": reason}
+            conn.execute(update(pools).where(pools.c.pool == pool).values(desired=0, shut=kept))
+        return _snapshot(pool, kept)
+
+    def open(self, pool: str, desired: int) -> bool:
+        with self._db.write() as conn:
+            shut = update(pools).where(pools.c.pool == pool, pools.c.shut.is_not(None))
+            return conn.execute(shut.values(desired=desired, shut=None)).rowcount == 1
 
     def forget_dead(self, older_than: float) -> None:
         before = self._clock.now() - older_than

@@ -2,20 +2,20 @@ from podinsight.supervisor.pools import Backoff, Member, Plan, plan
 
 
 def test_missing_workers_are_started() -> None:
-    assert plan({"fetch": 2, "gpu": 1}, [Member("f1", "fetch", 1.0)]) == Plan({"fetch": 1, "gpu": 1}, ())
+    assert plan({"fetch": 2, "gpu": 1}, [Member("f1", "fetch", 1.0)]) == Plan({"fetch": 1, "gpu": 1}, {})
 
 
-def test_the_newest_are_stopped_first() -> None:
+def test_a_crowded_pool_names_all_its_members_the_newest_first() -> None:
     alive = [Member("old", "gpu", 1.0), Member("newest", "gpu", 3.0), Member("new", "gpu", 2.0)]
-    assert plan({"gpu": 1}, alive) == Plan({}, ("newest", "new"))
+    assert plan({"gpu": 1}, alive) == Plan({}, {"gpu": ("newest", "new", "old")})
 
 
 def test_a_pool_that_nobody_wants_is_emptied() -> None:
-    assert plan({}, [Member("g", "gpu", 1.0)]) == Plan({}, ("g",))
+    assert plan({}, [Member("g", "gpu", 1.0)]) == Plan({}, {"gpu": ("g",)})
 
 
 def test_nothing_to_do_and_a_negative_count_is_none() -> None:
-    assert plan({"gpu": 1, "fetch": -1}, [Member("g", "gpu", 1.0)]) == Plan({}, ())
+    assert plan({"gpu": 1, "fetch": -1}, [Member("g", "gpu", 1.0)]) == Plan({}, {})
 
 
 def test_first_deaths_are_free_then_waits_double_up_to_half_a_minute() -> None:

@@ -1,0 +1,235 @@
+"""How many workers there should be, from the work, its speed and the money left (G5, G6, G8; DESIGN.md, idea 7).
+
+Pure; standard library. A worker that is busy costs the same for a second of audio whether it runs now or later. So
+what a fleet can save is what it pays for nothing: starts, and idleness after work. Hence the rules: launch only for the
+drain target, let work that can wait gather until it is worth a start, keep whoever has more work than a start costs,
+and let go of those without a lease as soon as a lower number has held for a while.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from podinsight.domain.control import Control
+from podinsight.domain.fleet import WORKING, InstanceState
+from podinsight.domain.money import cost
+from podinsight.domain.pool import Demand, Level, Machine, Rules
+
+LATE_STARTS: Final = 3  # a start that takes so many times the usual one will not come to an end
+STAGE: Final = "transcribe"
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What one decision leaves to the next: the number held, since when it was lower and how high that came."""
+
+    desired: int = 0
+    lower_since: float | None = None
+    lower_peak: int = 0
+    empty_since: float | None = None
+    waiting_since: float | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Money that runs for nothing: what, on which machine, and what a day of it costs."""
+
+    what: str
+    machine: str
+    day_micros: int
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the fleet is to do.
+
+    desired: machines that start or work, those in `stop` and `drain` not counted. stop: may end now; none held a lease
+    when it was looked at, and the adapter marks it draining in a transaction that looks again. drain: finish their
+    chunk and take no other; control, a stop level or a lowered maximum brings lease holders there, less work never.
+    freeze: the stop level that leaves no room for one machine. why: for people.
+    """
+
+    desired: int
+    why: str
+    memory: Memory
+    stop: tuple[str, ...] = ()
+    drain: tuple[str, ...] = ()
+    freeze: Level | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+def decide(
+    now: float,
+    demand: Demand,
+    machines: Sequence[Machine],
+    rules: Rules,
+    speed: float,
+    hour_micros: int,
+    control: Control,
+    levels: Sequence[Level],
+    memory: Memory,
+) -> Decision:
+    """How many machines there should be, and which go first.
+
+    Args:
+        speed: seconds of audio that one worker decodes in a second, measured; more than 0.
+        hour_micros: what an hour of a machine launched now costs; an unknown price is the list price, never 0 (G5).
+
+    Raises:
+        ValueError: the speed or the price is none.
+    """
+    if speed <= 0 or hour_micros < 0:
+        raise ValueError(f"no fleet is sized by a speed of {speed} and a price of {hour_micros}")
+    machines = [one for one in machines if one.state is not InstanceState.GONE]
+    late = [one for one in machines if _late(one, now, rules)]
+    live = [one for one in machines if one.state in WORKING and one not in late]
+    memory = _seen(now, demand, len(live), memory)
+    wanted, why = _wanted(now, demand, len(live), speed, rules, memory)
+    memory = _settled(now, wanted, rules, memory)
+    holders = sum(one.leases > 0 for one in live)
+    desired = max(memory.desired, holders)
+    if desired > wanted:
+        why += "; a lower number must hold" if memory.desired > wanted else "; lease holders stay"
+
+    cap, freeze, capped = _cap(demand, live, machines, rules, hour_micros, control, levels)
+    if cap < desired:
+        desired, why = cap, capped
+        memory = replace(memory, desired=min(memory.desired, cap))
+    stop, drain = _leaving(live, desired)
+    return Decision(
+        desired=desired,
+        why=why,
+        memory=memory,
+        stop=(*(one.id for one in late), *stop),
+        drain=drain,
+        freeze=freeze,
+        findings=tuple(_findings(now, machines, rules)),
+    )
+
+
+def _seen(now: float, demand: Demand, live: int, memory: Memory) -> Memory:
+    """Since when there is no work, and since when there is some that nobody works on."""
+    if not demand.chunks:
+        return replace(memory, waiting_since=None, empty_since=_first(memory.empty_since, now))
+    waiting = None if live else _first(memory.waiting_since, now)
+    return replace(memory, waiting_since=waiting, empty_since=None)
+
+
+def _first(since: float | None, now: float) -> float:
+    return now if since is None else since
+
+
+def _wanted(now: float, demand: Demand, live: int, speed: float, rules: Rules, memory: Memory) -> tuple[int, str]:
+    """The number that the work alone asks for, at this moment."""
+    if memory.empty_since is not None:
+        idle = now - memory.empty_since
+        grace = min(rules.grace, rules.settle) if _more(demand, speed, rules) else rules.grace
+        if idle >= grace or not live:
+            return 0, f"no work for {idle:.0f} s"
+        return 1, f"no work for {idle:.0f} of {grace:.0f} s of grace"
+    busy = demand.seconds / speed
+    if memory.waiting_since is not None and not memory.desired and _more(demand, speed, rules):
+        waited = now - memory.waiting_since
+        if max(busy, waited) < rules.patience:
+            return 0, f"{demand.seconds:.0f} s of audio, {waited:.0f} of {rules.patience:.0f} s: more is coming"
+    needed = math.ceil(busy / rules.drain)
+    worth = math.ceil(busy / rules.start)
+    wanted = max(1, min(demand.chunks, max(needed, min(live, worth))))
+    return wanted, f"{demand.seconds:.0f} s of audio at {speed:.1f}x in {rules.drain:.0f} s"
+
+
+def _more(demand: Demand, speed: float, rules: Rules) -> bool:
+    """Whether so much is still to come that waiting for it saves a start, now or after this work."""
+    return demand.coming / speed >= rules.patience > 0
+
+
+def _settled(now: float, wanted: int, rules: Rules, memory: Memory) -> Memory:
+    """Up at once; down to the highest of the lower numbers, once they have held for `settle`; to zero at once, since
+    the grace was waited for already."""
+    if wanted >= memory.desired or wanted == 0:
+        return replace(memory, desired=wanted, lower_since=None, lower_peak=0)
+    if memory.lower_since is None:
+        memory = replace(memory, lower_since=now, lower_peak=wanted)
+    peak = max(memory.lower_peak, wanted)
+    if memory.lower_since is not None and now - memory.lower_since >= rules.settle:
+        since = None if peak == wanted else now
+        return replace(memory, desired=peak, lower_since=since, lower_peak=wanted)
+    return replace(memory, lower_peak=peak)
+
+
+def _cap(
+    demand: Demand,
+    live: Sequence[Machine],
+    machines: Sequence[Machine],
+    rules: Rules,
+    hour_micros: int,
+    control: Control,
+    levels: Sequence[Level],
+) -> tuple[int, Level | None, str]:
+    """The most that may be, the level that leaves nothing, and which of them binds. Machines that leave count."""
+    tightest = min(levels, key=lambda level: level.room, default=None)
+    leaving = len(machines) - len(live)
+    most = max(1, rules.most // 2) if control.economy and rules.most else rules.most
+    cap, why = max(0, most - leaving), f"at most {most}{' in economy mode' if control.economy else ''}"
+    freeze = None
+    if tightest is not None:
+        fits = _fits(tightest.room, cap, live, machines, rules, hour_micros)
+        if fits < cap:
+            cap, why = fits, f"{tightest.scope} has {tightest.room} of {tightest.ceiling} micro-dollars left"
+            freeze = tightest if fits == 0 and (demand.chunks or machines) else None
+    forbidden = control.forbids(STAGE)
+    return (0, freeze, forbidden) if forbidden else (cap, freeze, why)
+
+
+def _fits(
+    room: int, most: int, live: Sequence[Machine], machines: Sequence[Machine], rules: Rules, hour_micros: int
+) -> int:
+    """How many machines stay strictly under `room` until a later decision has stopped them.
+
+    All that run are paid for until they could have been stopped. A launch must fit with its start, which brings no
+    work: a number that hovers at the ceiling would else launch and stop in turns.
+    """
+    asked = sum(cost(rules.stop, one.hour_micros) for one in machines)
+    launch = cost(max(rules.least_billed, rules.start + rules.sweep + rules.stop), hour_micros)
+    for number in range(most):
+        kept = _in_order(live)[number] if number < len(live) else None
+        asked += cost(rules.sweep, kept.hour_micros) if kept else launch
+        if asked >= room:
+            return number
+    return most
+
+
+def _in_order(live: Iterable[Machine]) -> list[Machine]:
+    """Who stays, first to last: lease holders, then the ready before the starting, the cheaper before the dearer."""
+    return sorted(
+        live, key=lambda one: (one.leases == 0, one.state is InstanceState.STARTING, one.hour_micros, one.since)
+    )
+
+
+def _leaving(live: Sequence[Machine], desired: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    surplus = _in_order(live)[desired:]
+    return tuple(one.id for one in surplus if not one.leases), tuple(one.id for one in surplus if one.leases)
+
+
+def _late(one: Machine, now: float, rules: Rules) -> bool:
+    return one.state is InstanceState.STARTING and not one.leases and now - one.since > LATE_STARTS * rules.start
+
+
+def _findings(now: float, machines: Iterable[Machine], rules: Rules) -> Iterable[Finding]:
+    for one in machines:
+        what = ""
+        if _late(one, now, rules):
+            what = f"has been starting for {now - one.since:.0f} s"
+        elif one.leases and now - (one.progress_at or one.since) > rules.stall:
+            what = f"holds a lease without progress for {now - (one.progress_at or one.since):.0f} s"
+        elif (
+            not one.leases
+            and one.state is InstanceState.READY
+            and now - one.since > rules.grace + rules.sweep + rules.stop
+        ):
+            what = f"has been idle for {now - one.since:.0f} s"
+        elif one.state is InstanceState.STOPPING and now - one.since > rules.sweep + rules.stop:
+            what = f"was told to stop {now - one.since:.0f} s ago"
+        if what:
+            yield Finding(what, one.id, cost(86_400, one.hour_micros))
