@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from podinsight.adapters import av_probe, feed_lists
+from podinsight.adapters.apprise_notifier import AppriseNotifier
 from podinsight.adapters.av_probe import AvProbe
 from podinsight.adapters.caption_files import CaptionFiles
 from podinsight.adapters.celery_queue import CeleryQueue, celery_config
@@ -20,30 +21,41 @@ from podinsight.adapters.faster_whisper_speech import WhisperTranscriber
 from podinsight.adapters.feedparser_feeds import FeedparserParser
 from podinsight.adapters.glue_table import GlueTable
 from podinsight.adapters.host_rules import HostRules
-from podinsight.adapters.memory import NoTable
+from podinsight.adapters.local_fleet import LocalFleet
+from podinsight.adapters.memory import NoBilling, NoTable
 from podinsight.adapters.obstore_objects import S3Options, open_objects
 from podinsight.adapters.redis_gate import RedisGate
 from podinsight.adapters.requests_fetcher import FetchPolicy, RequestsFetcher
 from podinsight.adapters.spot_notice import SpotNotices
 from podinsight.adapters.whisper_models import ModelInfo, WhisperOptions, available, fetch, find
+from podinsight.domain.alerts import Severity
 from podinsight.domain.feed_list import FeedList, ListedFeed
+from podinsight.domain.fleet import Rate
 from podinsight.domain.hosts import HostLimits
+from podinsight.domain.money import micros
+from podinsight.domain.pool import Rules
+from podinsight.domain.prices import CUDA, Price, PriceBook, Terms
+from podinsight.domain.quote import CPU
 from podinsight.errors import ConfigError, Permanent
 from podinsight.ports import (
+    Billing,
     CaptionParser,
     Clock,
     Cutter,
     FeedParser,
     Fetcher,
+    Fleet,
     HostGate,
     Interruptions,
     JobQueue,
     MediaProbe,
+    Notifier,
     ObjectStore,
     SegmentTable,
     StatusStore,
     Transcriber,
 )
+from podinsight.services.guard import GuardPorts, GuardRules
 from podinsight.settings import Settings
 from podinsight.state_dir import make_state_dir
 
@@ -89,7 +101,78 @@ def build_store(settings: Settings, clock: Clock | None = None) -> StatusStore:
         clock or SystemClock(),
         host_limits=host_limits(settings),
         stale_seconds=settings.worker_stale_seconds,
-        gpu_hour_usd=settings.gpu_hour_usd,
+        terms=terms(settings),
+    )
+
+
+def price_book(settings: Settings) -> PriceBook:
+    """What things cost."""
+    devices = {
+        CPU: Price(micros(settings.cpu_hour_usd), "settings"),
+        CUDA: Price(micros(str(settings.gpu_hour_usd)), "settings"),
+    }
+    return PriceBook(devices)
+
+
+def terms(settings: Settings) -> Terms:
+    """By what work is reserved and settled."""
+    return Terms(price_book(settings), settings.limits(), settings.gpu_speed / 3)
+
+
+def build_fleet(settings: Settings, store: StatusStore, clock: Clock) -> Fleet:
+    """The gpu workers that are started and stopped."""
+    prices = price_book(settings)
+
+    def rate(kind: str) -> Rate:
+        price = prices.device(kind)
+        return Rate(price.micros, price.source, price.estimated)
+
+    return LocalFleet(store, clock, settings.gpu_workers, settings.worker_stale_seconds, rate)
+
+
+def guard_ports(settings: Settings, world: "Container") -> GuardPorts:
+    """What the cost guard works with."""
+    fleet = build_fleet(settings, world.store, world.clock)
+    notifier, billing = build_notifier(settings), build_billing(settings)
+    return GuardPorts(world.store, fleet, world.objects, world.clock, notifier, billing, price_book(settings))
+
+
+def build_notifier(settings: Settings) -> Notifier:
+    """Who tells people."""
+    told = {
+        Severity.CRITICAL: settings.notify_critical,
+        Severity.WARNING: settings.notify_warning,
+        Severity.SUMMARY: settings.notify_summary,
+    }
+    return AppriseNotifier({each: [url.get_secret_value() for url in urls] for each, urls in told.items()})
+
+
+def build_billing(_settings: Settings) -> Billing:
+    """The provider's bill: a laptop has none."""
+    return NoBilling()
+
+
+def guard_rules(settings: Settings) -> GuardRules:
+    """The settable part of the cost guard."""
+    fleet = Rules(
+        most=settings.gpu_workers,
+        drain=settings.fleet_drain_seconds,
+        patience=0.0,
+        grace=settings.fleet_grace_seconds,
+        settle=settings.fleet_settle_seconds,
+        start=settings.fleet_start_seconds,
+        sweep=max(settings.sweep_every_seconds, settings.scale_every_seconds),
+        stop=settings.stop_seconds,
+        stall=settings.progress_seconds,
+        least_billed=0.0,
+    )
+    return GuardRules(
+        settings.limits(),
+        fleet,
+        settings.fleet == "local",
+        settings.gpu_speed,
+        settings.model,
+        settings.economy_hold_seconds,
     )
 
 

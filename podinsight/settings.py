@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from podinsight import __version__, topology
 from podinsight.errors import ConfigError
+from podinsight.settings_money import MoneySettings
 from podinsight.settings_sources import (
     CONFIG,
     PREFIX,
@@ -52,7 +53,7 @@ from podinsight.settings_values import (
 _GIB, _MIB = 2**30, 2**20
 
 
-class Settings(BaseSettings):
+class Settings(MoneySettings):
     """Everything that can be set. Build it with `load`; built directly it reads neither environment nor file."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", protected_namespaces=())
@@ -232,20 +233,10 @@ class Settings(BaseSettings):
     plan_workers: Count = Field(
         default=1, description="Worker processes on this machine that listen for speech and cut audio into chunks."
     )
-    gpu_workers: Count = Field(
-        default=1, description="Transcription worker processes on this machine, with or without a GPU."
-    )
     light_workers: Count = Field(
         default=1, description="Worker processes for dispatch, taking lost work back and the like on this machine."
     )
     fetch_slots: Positive = Field(default=topology.FETCH.slots, description="Fetches at a time in one fetch worker.")
-    gpu_hour_usd: Dollars = Field(default=0.526, description="Price of a GPU hour in dollars, for estimates.")
-    gpu_speed: float = Field(
-        default=12.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="Decoding speed of that GPU in times real time, for estimates.",
-    )
     log_level: LogLevel = Field(default="INFO", description="Least severe level that is logged.")
 
     llm_api_key: SecretStr | None = Field(

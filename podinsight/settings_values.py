@@ -4,6 +4,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, ByteSize, Field, SecretStr
 
 from podinsight import topology
+from podinsight.domain.money import DOLLAR, parse_usd
 from podinsight.domain.table import identifier
 
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:]*:[0-9a-f:.]*")
@@ -215,6 +217,39 @@ def glue_table(value: object) -> object:
     return value
 
 
+def dollars(value: object) -> object:
+    """Dollars as a Decimal, from `2.50`, `$2.50` or a number of TOML; no binary fraction on the way.
+
+    Raises:
+        ValueError: no number, below zero, or more than a billion.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+        raise ValueError("must be dollars, such as 2.50")
+    return Decimal(parse_usd(str(value))) / DOLLAR
+
+
+def stop_level(value: object) -> object:
+    """Dollars, or None for `none`: there is no such level."""
+    if value is None or (isinstance(value, str) and value.strip().lower() in ("", "none")):
+        return None
+    return dollars(value)
+
+
+def alert_levels(value: object) -> object:
+    """Dollars from `5,15`, one number or a TOML list, the lowest first; empty for none. Raises as `dollars`."""
+    if isinstance(value, str):
+        value = [each for each in value.split(",") if each.strip()]
+    found = value if isinstance(value, list | tuple) else [value]
+    return tuple(sorted(Decimal(str(dollars(each))) for each in found))
+
+
+def secret_urls(value: object) -> object:
+    """Addresses that hold secrets, separated by spaces, from text or a TOML list."""
+    if isinstance(value, list | tuple):
+        return tuple(SecretStr(str(each)) for each in value)
+    return tuple(SecretStr(each) for each in value.split()) if isinstance(value, str) else value
+
+
 def upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
@@ -241,12 +276,18 @@ def shown(value: object) -> str:
             return json.dumps(value, ensure_ascii=False)
         return ",".join(f"{name}={limit}" for name, limit in value.items())
     if isinstance(value, tuple):
-        return ",".join(str(item) for item in value)
+        return ",".join("****" if isinstance(item, SecretStr) else shown(item) for item in value)
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
     return f"{value:g}" if isinstance(value, float) else masked(str(value))
 
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Usd = Annotated[Decimal, BeforeValidator(dollars)]
+StopLevel = Annotated[Decimal | None, BeforeValidator(stop_level)]
+AlertLevels = Annotated[tuple[Decimal, ...], BeforeValidator(alert_levels)]
+SecretUrls = Annotated[tuple[SecretStr, ...], BeforeValidator(secret_urls)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]

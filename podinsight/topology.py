@@ -83,6 +83,9 @@ TASKS: Final = {
         TaskSpec("reconcile", LIGHT.name, time_limit=600),
         TaskSpec("clean", LIGHT.name, time_limit=600),
         TaskSpec("register_segments", LIGHT.name, time_limit=300),
+        TaskSpec("scale_fleet", LIGHT.name, time_limit=120),
+        TaskSpec("sweep_costs", LIGHT.name, time_limit=300),
+        TaskSpec("check_daily_cost", LIGHT.name, time_limit=600),
     )
 }
 
@@ -102,6 +105,9 @@ PERIODIC: Final = (
     Periodic("reconcile", "reconcile_every_seconds"),
     Periodic("clean", "clean_every_seconds"),
     Periodic("register_segments", "register_every_seconds", needs="glue_table"),
+    Periodic("scale_fleet", "scale_every_seconds"),
+    Periodic("sweep_costs", "sweep_every_seconds"),
+    Periodic("check_daily_cost", "daily_every_seconds"),
 )
 
 PRIORITIES: Final = {"low": 0, "medium": 5, "high": 9}

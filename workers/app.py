@@ -29,6 +29,9 @@ TaskName = Literal[
     "reconcile",
     "clean",
     "register_segments",
+    "scale_fleet",
+    "sweep_costs",
+    "check_daily_cost",
 ]
 
 settings = settings_module.load()
@@ -44,7 +47,10 @@ class _App(Celery):  # type: ignore[misc]
         return super().send_task(name, args, kwargs, **options)
 
 
-app = _App("podinsight", include=["workers.fetch", "workers.plan", "workers.gpu", "workers.light", "workers.lifecycle"])
+app = _App(
+    "podinsight",
+    include=["workers.fetch", "workers.plan", "workers.gpu", "workers.light", "workers.money", "workers.lifecycle"],
+)
 app.config_from_object(celery_settings(settings) | {"beat_schedule": beat_schedule(settings)})
 
 

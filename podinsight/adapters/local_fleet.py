@@ -1,6 +1,6 @@
 """ports.Fleet of real worker processes: what is wanted goes through the database, the supervisors carry it out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from podinsight.domain.fleet import (
@@ -36,7 +36,7 @@ class LocalFleet:
         clock: Clock,
         most: int,
         silent_seconds: float,
-        rate: Rate = FREE,
+        rate: Callable[[str], Rate] = lambda _kind: FREE,
         pool: str = GPU.name,
     ) -> None:
         self._store, self._clock, self._most = store, clock, most
@@ -100,6 +100,6 @@ class LocalFleet:
             lifecycle=Lifecycle.LOCAL,
             state=InstanceState(view.state),
             started=view.started_at,
-            rate=self._rate,
+            rate=self._rate(view.device),
             leased=leased,
         )

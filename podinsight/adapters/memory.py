@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from podinsight.domain.money import Micros
 from podinsight.domain.table import Partition
 from podinsight.errors import ConfigError, Unavailable
 
@@ -56,3 +57,20 @@ class MemoryTable:
             if each.guid not in self.refuses:
                 self.partitions.setdefault((each.feed_slug, each.guid), each.folder)
         return {each: self.refuses[each.guid] for each in partitions if each.guid in self.refuses}
+
+
+class NoBilling:
+    """ports.Billing where nobody sends a bill."""
+
+    def day(self, day: str) -> Micros | None:
+        return None
+
+
+class MemoryBilling:
+    """ports.Billing of what it was told; a day without an entry has not cost anything yet, as late bills say."""
+
+    def __init__(self, days: Mapping[str, Micros]) -> None:
+        self.days = dict(days)
+
+    def day(self, day: str) -> Micros | None:
+        return self.days.get(day, 0)

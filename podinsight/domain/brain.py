@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from podinsight.domain.control import Control
+from podinsight.domain.findings import Finding
 from podinsight.domain.fleet import WORKING, InstanceState
 from podinsight.domain.money import cost
 from podinsight.domain.pool import Demand, Level, Machine, Rules
@@ -29,15 +30,6 @@ class Memory:
     lower_peak: int = 0
     empty_since: float | None = None
     waiting_since: float | None = None
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Money that runs for nothing: what, on which machine, and what a day of it costs."""
-
-    what: str
-    machine: str
-    day_micros: int
 
 
 @dataclass(frozen=True)

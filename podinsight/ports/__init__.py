@@ -3,14 +3,17 @@
 Times are epoch seconds (UTC) as floats, spans and waits are seconds, sizes are bytes.
 """
 
+from podinsight.ports.billing import Billing
 from podinsight.ports.broker import JobQueue
 from podinsight.ports.captions import CaptionParser
 from podinsight.ports.clock import Clock
 from podinsight.ports.fleet import Fleet
+from podinsight.ports.guard import Alerts, Findings, Memory, Notifier, OpenFinding, PostedAlert
 from podinsight.ports.intake import Holding, Intake
 from podinsight.ports.interruptions import Interruptions
 from podinsight.ports.money import Bearer, By, Entry, LedgerLine, OpenReservation, Purse, Reservation, Total
 from podinsight.ports.objects import ObjectInfo, ObjectStore, ObjectWriter
+from podinsight.ports.prices import LivePrices
 from podinsight.ports.speech import Cutter, Heard, SpeechRequest, Stretch, Transcriber
 from podinsight.ports.store import (
     Catalogue,
@@ -29,7 +32,9 @@ from podinsight.ports.web import Body, FeedParser, Fetcher, HostGate, MediaProbe
 from podinsight.ports.work import Decoded, Demand, Leftover, Reconciled, StageCount, WorkRows, WorkView
 
 __all__ = [
+    "Alerts",
     "Bearer",
+    "Billing",
     "Body",
     "By",
     "CaptionParser",
@@ -42,6 +47,7 @@ __all__ = [
     "Entry",
     "FeedParser",
     "Fetcher",
+    "Findings",
     "Fleet",
     "Heard",
     "Holding",
@@ -53,14 +59,19 @@ __all__ = [
     "JobQueue",
     "LedgerLine",
     "Leftover",
+    "LivePrices",
     "MediaProbe",
+    "Memory",
     "Metrics",
+    "Notifier",
     "ObjectInfo",
     "ObjectStore",
     "ObjectWriter",
+    "OpenFinding",
     "OpenReservation",
     "Piece",
     "PoolSize",
+    "PostedAlert",
     "Probe",
     "Purse",
     "Reconciled",

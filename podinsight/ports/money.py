@@ -70,8 +70,8 @@ class Entry:
 
     @property
     def gpu(self) -> bool:
-        """Whether it counts in the GPU budget of its day."""
-        return self.device_kind not in ("", CPU)
+        """Whether it counts in the GPU budget of its day; so does a CPU that has a price."""
+        return bool(self.device_kind) and (self.device_kind != CPU or self.price > 0)
 
 
 @dataclass(frozen=True)

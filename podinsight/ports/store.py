@@ -11,6 +11,7 @@ from podinsight.domain.fleet import Snapshot
 from podinsight.domain.hosts import HostLimits, HostNote
 from podinsight.domain.metrics import Metric
 from podinsight.domain.quote import Approval, ApprovalView, Speed
+from podinsight.ports.guard import Alerts, Findings, Memory
 from podinsight.ports.intake import Intake
 from podinsight.ports.money import Purse
 from podinsight.ports.work import WorkRows
@@ -230,8 +231,7 @@ class Metrics(Protocol):
         AudioHours and DecodingSpeed by model and device, each also without dimensions for all together (but for the
         speed), and GPUCostToday; only what has data.
 
-        GPUCostToday: seconds in which devices that are no CPU decoded, at the price of the settings. A GPU that two
-        processes share counts twice, one that idles not at all: no bill.
+        GPUCostToday: what the ledger has for GPU work of that day, idle machines included; no bill.
         """
         ...
 
@@ -282,6 +282,12 @@ class StatusStore(Protocol):
     def speech(self) -> SpeechBook: ...
     @property
     def purse(self) -> Purse: ...
+    @property
+    def findings(self) -> Findings: ...
+    @property
+    def alerts(self) -> Alerts: ...
+    @property
+    def memory(self) -> Memory: ...
     def ping(self) -> None:
         """Raises `Unavailable` when the database does not answer."""
         ...

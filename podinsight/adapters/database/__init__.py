@@ -4,6 +4,7 @@ from podinsight.adapters.database.catalogue import SqlCatalogue
 from podinsight.adapters.database.commits import Commits
 from podinsight.adapters.database.dispatching import Dispatching
 from podinsight.adapters.database.engine import Database
+from podinsight.adapters.database.guard import SqlAlerts, SqlFindings, SqlMemory
 from podinsight.adapters.database.hosts import SqlHosts
 from podinsight.adapters.database.intake import SqlIntake
 from podinsight.adapters.database.metrics import SqlMetrics
@@ -13,7 +14,7 @@ from podinsight.adapters.database.registry import SqlControl, SqlWorkers
 from podinsight.adapters.database.speech_days import SqlSpeech
 from podinsight.adapters.database.views import Views
 from podinsight.domain.hosts import HostLimits
-from podinsight.domain.kpis import GPU_HOUR_USD
+from podinsight.domain.prices import Terms
 from podinsight.ports import Clock
 
 
@@ -30,18 +31,22 @@ class SqlStore:
         clock: Clock,
         limits: HostLimits,
         stale_seconds: float,
-        gpu_hour_usd: float = GPU_HOUR_USD,
+        terms: Terms | None = None,
     ) -> None:
+        terms = terms or Terms()
         self.db = db
         self.catalogue = SqlCatalogue(db, clock, limits)
-        self.intake = SqlIntake(db, clock, limits)
-        self.work = SqlWork(db, clock, limits)
+        self.intake = SqlIntake(db, clock, limits, terms)
+        self.work = SqlWork(db, clock, limits, terms)
         self.workers = SqlWorkers(db, clock, stale_seconds)
         self.control = SqlControl(db, clock)
         self.hosts = SqlHosts(db, clock, limits)
-        self.metrics = SqlMetrics(db, gpu_hour_usd)
+        self.metrics = SqlMetrics(db)
         self.speech = SqlSpeech(db, clock)
         self.purse = SqlPurse(db, clock)
+        self.findings = SqlFindings(db, clock)
+        self.alerts = SqlAlerts(db, clock)
+        self.memory = SqlMemory(db, clock)
 
     def ping(self) -> None:
         with self.db.read() as conn:
@@ -52,9 +57,9 @@ class SqlStore:
 
 
 def open_store(
-    url: str, clock: Clock, host_limits: HostLimits, stale_seconds: float, gpu_hour_usd: float = GPU_HOUR_USD
+    url: str, clock: Clock, host_limits: HostLimits, stale_seconds: float, terms: Terms | None = None
 ) -> SqlStore:
-    """Opens the database and brings its schema up to date. gpu_hour_usd: the price that GPUCostToday reckons with.
+    """Opens the database and brings its schema up to date. terms: by what work is reserved and settled.
 
     Raises:
         Unavailable: it does not answer.
@@ -62,4 +67,4 @@ def open_store(
     """
     db = Database(url)
     migrate(db)
-    return SqlStore(db, clock, host_limits, stale_seconds, gpu_hour_usd)
+    return SqlStore(db, clock, host_limits, stale_seconds, terms)

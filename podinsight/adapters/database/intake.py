@@ -21,6 +21,7 @@ from podinsight.domain.archive import ADOPTED
 from podinsight.domain.episode import DIRECT_SLUG, Episode, FetchedAudio, TranscriptFiles
 from podinsight.domain.feed import Feed, FeedItem
 from podinsight.domain.hosts import HostLimits
+from podinsight.domain.prices import Terms
 from podinsight.domain.work import State
 from podinsight.errors import Permanent
 from podinsight.ports import Clock, Holding
@@ -37,8 +38,8 @@ def _to_feed(row: Row[Any]) -> Feed:
 class SqlIntake(Enqueue):
     """ports.Intake."""
 
-    def __init__(self, db: Database, clock: Clock, limits: HostLimits) -> None:
-        super().__init__(db, clock, limits)
+    def __init__(self, db: Database, clock: Clock, limits: HostLimits, terms: Terms) -> None:
+        super().__init__(db, clock, limits, terms)
         self._items = FeedItems(db, clock, limits)
 
     def page(self, after: int, limit: int, feed_id: str | None = None) -> list[Episode]:

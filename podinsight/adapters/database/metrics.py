@@ -7,18 +7,20 @@ from sqlalchemy import Row, func, select
 
 from podinsight.adapters.database.engine import Database
 from podinsight.adapters.database.models import feed_days, feeds, host_days, speech_days
+from podinsight.adapters.database.reservations import read_budgets
+from podinsight.domain.budget import Scope
 from podinsight.domain.metrics import GPU_COST_TODAY, Metric
-from podinsight.domain.quote import CPU
+from podinsight.domain.money import DOLLAR
 
 _FETCH = {"phase": "fetch"}
 _GB, _MB, _HOUR = 1e9, 1e6, 3600
 
 
 class SqlMetrics:
-    """ports.Metrics. gpu_hour_usd: the price of an hour of a device that is no CPU."""
+    """ports.Metrics."""
 
-    def __init__(self, db: Database, gpu_hour_usd: float) -> None:
-        self._db, self._gpu_hour_usd = db, gpu_hour_usd
+    def __init__(self, db: Database) -> None:
+        self._db = db
 
     def read(self, day: str) -> list[Metric]:
         by_feed = (
@@ -38,11 +40,13 @@ class SqlMetrics:
         with self._db.read() as conn:
             of_feeds, of_hosts = conn.execute(by_feed).all(), conn.execute(by_host).all()
             of_devices = conn.execute(by_device).all()
+            spent = read_budgets(conn, [(Scope.GPU_DAY, day)])[0].spent
         return [
             *_success(of_feeds),
             *_throttled(of_hosts),
             *_volume(of_feeds, of_hosts),
-            *_speech(of_devices, self._gpu_hour_usd),
+            *_speech(of_devices),
+            *([Metric(GPU_COST_TODAY, spent / DOLLAR, "USD")] if of_devices or spent else []),
         ]
 
 
@@ -78,13 +82,11 @@ def _volume(of_feeds: Sequence[Row[Any]], of_hosts: Sequence[Row[Any]]) -> Itera
             yield Metric("AvgDownloadMB", files / downloaded / _MB, "MB", dimensions)
 
 
-def _speech(rows: Sequence[Row[Any]], gpu_hour_usd: float) -> Iterator[Metric]:
+def _speech(rows: Sequence[Row[Any]]) -> Iterator[Metric]:
     for row in rows:
         dimensions = {"model": str(row.model), "device": str(row.device)}
         yield Metric("AudioHours", row.audio_seconds / _HOUR, "h", dimensions)
         if row.device_seconds > 0:
             yield Metric("DecodingSpeed", row.audio_seconds / row.device_seconds, "x", dimensions)
     if rows:
-        busy = sum(row.device_seconds for row in rows if row.device != CPU)
         yield Metric("AudioHours", sum(row.audio_seconds for row in rows) / _HOUR, "h")
-        yield Metric(GPU_COST_TODAY, busy / _HOUR * gpu_hour_usd, "USD")

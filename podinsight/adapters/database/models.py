@@ -361,6 +361,9 @@ workers = Table(
     Column("state", String(12), nullable=False),
     Column("heartbeat_at", Float, nullable=False),
     Column("started_at", Float, nullable=False),
+    Column("busy_ms", BigInteger, nullable=False, server_default="0"),
+    Column("idle_ms", BigInteger, nullable=False, server_default="0"),
+    Column("metered_at", Float),
     Index("ix_workers_pool_state", "pool", "state"),
 )
 

@@ -4,6 +4,7 @@ What a feed or an episode has cost stays known when they are gone, so nothing he
 """
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     text,
 )
 
@@ -21,6 +23,7 @@ from podinsight.adapters.database.models import metadata
 
 _KEY = BigInteger().with_variant(Integer, "sqlite")
 _OPEN = text("state = 'open'")
+_UNSENT = text("sent_at IS NULL")
 
 
 def _bearer() -> list[Column[object]]:
@@ -81,4 +84,41 @@ ledger = Table(
     Column("note", Text, nullable=False),
     Index("ix_ledger_day", "day"),
     Index("ix_ledger_episode_id", "episode_id"),
+)
+
+findings = Table(
+    "findings",
+    metadata,
+    Column("source", String(20), primary_key=True),
+    Column("subject", String(255), primary_key=True),
+    Column("what", Text, nullable=False),
+    Column("fix", Text, nullable=False),
+    Column("day_micros", BigInteger, nullable=False),
+    Column("first_at", Float, nullable=False),
+    Column("last_at", Float, nullable=False),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", _KEY, primary_key=True, autoincrement=True),
+    Column("key", String(200), nullable=False),
+    Column("severity", String(10), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("due_at", Float, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("sent_at", Float),
+    UniqueConstraint("key"),
+    Index("ix_alerts_unsent", "due_at", "id", sqlite_where=_UNSENT, postgresql_where=_UNSENT),
+)
+
+remembered = Table(
+    "remembered",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("value", JSON, nullable=False),
+    Column("at", Float, nullable=False),
 )

@@ -28,6 +28,7 @@ from podinsight.domain.control import Control, Mode
 from podinsight.domain.episode import Episode
 from podinsight.domain.held import WAITS_FOR_AUDIO, WAITS_FOR_PLAN
 from podinsight.domain.hosts import HostLimits
+from podinsight.domain.prices import Terms
 from podinsight.domain.work import Lease, Span, State, aggregate, wait_after_loss
 from podinsight.errors import LeaseLost
 from podinsight.ports import Clock
@@ -82,8 +83,8 @@ def is_awaited(state: str, reason: str) -> bool:
 class Units:
     """Base of the parts of ports.WorkRows."""
 
-    def __init__(self, db: Database, clock: Clock, limits: HostLimits) -> None:
-        self._db, self._clock, self._limits = db, clock, limits
+    def __init__(self, db: Database, clock: Clock, limits: HostLimits, terms: Terms) -> None:
+        self._db, self._clock, self._limits, self._terms = db, clock, limits, terms
 
     @contextmanager
     def _transition(self) -> Iterator[tuple[Connection, LaneMoves]]:

@@ -212,7 +212,7 @@ def test_money_that_runs_for_nothing_is_found() -> None:
         machine("gone", State.GONE, since=old),
     ]
     made = ask(Demand(1e6, 99), *seen)
-    assert [one.machine for one in made.findings] == ["starts", "hangs", "idles", "refuses"]
+    assert [one.subject for one in made.findings] == ["starts", "hangs", "idles", "refuses"]
     assert {one.day_micros for one in made.findings} == {24 * PRICE}
     assert made.stop == ("starts",), "it is replaced"
 

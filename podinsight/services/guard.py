@@ -1,0 +1,55 @@
+"""The cost guard: what it works with, and what it does when a stop level is reached (G3, G5)."""
+
+from dataclasses import dataclass, replace
+
+from podinsight.domain.alerts import Alert, Severity
+from podinsight.domain.budget import Limits
+from podinsight.domain.control import Control, Mode
+from podinsight.domain.pool import Rules
+from podinsight.domain.prices import PriceBook
+from podinsight.ports import Billing, Clock, Fleet, Notifier, ObjectStore, StatusStore
+
+GUARD = "cost guard"
+
+
+@dataclass(frozen=True)
+class GuardPorts:
+    """prices: the book; live prices are the fleet's own business."""
+
+    store: StatusStore
+    fleet: Fleet
+    objects: ObjectStore
+    clock: Clock
+    notifier: Notifier
+    billing: Billing
+    prices: PriceBook
+
+
+@dataclass(frozen=True)
+class GuardRules:
+    """scales: whether the fleet follows demand and budget; False: its size is fixed. speed: seconds of audio that a
+    worker decodes in a second, until it was measured. model: of new transcriptions, by which speed is looked up.
+    economy_hold_seconds: audio of episodes that wait while economy mode is on."""
+
+    limits: Limits
+    fleet: Rules
+    scales: bool
+    speed: float
+    model: str
+    economy_hold_seconds: float
+
+
+def freeze(store: StatusStore, why: str, key: str, mode: Mode | None = None) -> bool:
+    """Freezes GPU work (mode HALTED: everything) and posts a critical alert, once for each key; CPU downloads go on
+    under a freeze. Returns False when that much was stopped before, by anybody; then nothing changes."""
+    now = store.control.read()
+    wanted = replace(now, gpu_frozen=True, mode=mode or now.mode)
+    if (wanted.gpu_frozen, wanted.mode) == (now.gpu_frozen, now.mode):
+        return False
+    store.control.write(replace(wanted, by=GUARD, why=why))
+    store.alerts.post(Alert(key, Severity.CRITICAL, f"{_said(wanted)}: {why}", "`podrun resume` goes on."))
+    return True
+
+
+def _said(control: Control) -> str:
+    return "everything is halted" if control.mode is Mode.HALTED else "GPU work is frozen"
