@@ -144,6 +144,10 @@ bench-gate: $(STAMP) ## Host gate: places taken and given back a second
 bench-reserve: $(STAMP) ## Reservations of money a second, on SQLite and PostgreSQL
 	@$(BIN)/python benchmarks/reserve.py $(ARGS)
 
+.PHONY: bench-quotes
+bench-quotes: $(STAMP) ## Quotes against what twenty runs then cost; ARGS="--audio DIR" takes your own audio
+	@PYTHONPATH=. $(BIN)/python benchmarks/quotes.py $(ARGS)
+
 .PHONY: bench-fanout
 bench-fanout: $(STAMP) ## One long episode on two workers; AUDIO=folder takes your own audio
 	@PYTHONPATH=. $(BIN)/python benchmarks/fanout.py $(if $(AUDIO),--audio "$(AUDIO)") $(ARGS)

@@ -185,6 +185,7 @@ def main() -> None:
             "PODINSIGHT_ALLOWED_HOSTS": "127.0.0.1",
             "PODINSIGHT_CPU_THREADS": "1",
             "PODINSIGHT_GPU_WORKERS": "2",
+            "PODINSIGHT_FLEET": "fixed",
         }
         settings = settings_module.load(environ)
         stack.up(settings, environ)

@@ -157,6 +157,7 @@ def main() -> None:
         served = Path(served_name)
         environ = {name: value for name, value in os.environ.items() if not name.startswith("PODINSIGHT_")} | {
             "PODINSIGHT_STATE_DIR": scratch,
+            "PODINSIGHT_FLEET": "fixed",
             "PODINSIGHT_BROKER_PORT": str(free_port()),
             "PODINSIGHT_FLOWER_PORT": str(free_port()),
             "PODINSIGHT_ALLOWED_HOSTS": "127.0.0.1",

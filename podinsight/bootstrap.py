@@ -5,11 +5,12 @@ Build it in the process that uses it: obstore used before a fork hangs the child
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
-from podinsight.adapters import av_probe, feed_lists
-from podinsight.adapters.apprise_notifier import AppriseNotifier
+from podinsight.adapters import av_probe, feed_lists, price_file
+from podinsight.adapters.apprise_notifier import AppriseNotifier, unusable
 from podinsight.adapters.av_probe import AvProbe
 from podinsight.adapters.caption_files import CaptionFiles
 from podinsight.adapters.celery_queue import CeleryQueue, celery_config
@@ -22,7 +23,7 @@ from podinsight.adapters.feedparser_feeds import FeedparserParser
 from podinsight.adapters.glue_table import GlueTable
 from podinsight.adapters.host_rules import HostRules
 from podinsight.adapters.local_fleet import LocalFleet
-from podinsight.adapters.memory import NoBilling, NoTable
+from podinsight.adapters.memory import NoBilling, NoPrices, NoTable
 from podinsight.adapters.obstore_objects import S3Options, open_objects
 from podinsight.adapters.redis_gate import RedisGate
 from podinsight.adapters.requests_fetcher import FetchPolicy, RequestsFetcher
@@ -34,8 +35,7 @@ from podinsight.domain.fleet import Rate
 from podinsight.domain.hosts import HostLimits
 from podinsight.domain.money import micros
 from podinsight.domain.pool import Rules
-from podinsight.domain.prices import CUDA, Price, PriceBook, Terms
-from podinsight.domain.quote import CPU
+from podinsight.domain.prices import CPU, CUDA, LOCAL, Price, PriceBook, Terms
 from podinsight.errors import ConfigError, Permanent
 from podinsight.ports import (
     Billing,
@@ -55,11 +55,16 @@ from podinsight.ports import (
     StatusStore,
     Transcriber,
 )
+from podinsight.services import pricing
+from podinsight.services.emergency import EmergencyPorts
 from podinsight.services.guard import GuardPorts, GuardRules
+from podinsight.services.resume import ResumePorts
 from podinsight.settings import Settings
+from podinsight.settings_sources import variable
 from podinsight.state_dir import make_state_dir
 
 PLACE: Final = "place"
+_SLOW: Final = 4.0  # a worker may take so many times a chunk's length for it
 
 
 @dataclass(frozen=True)
@@ -106,17 +111,43 @@ def build_store(settings: Settings, clock: Clock | None = None) -> StatusStore:
 
 
 def price_book(settings: Settings) -> PriceBook:
-    """What things cost."""
-    devices = {
-        CPU: Price(micros(settings.cpu_hour_usd), "settings"),
-        CUDA: Price(micros(str(settings.gpu_hour_usd)), "settings"),
+    """What things cost: the list prices, over them those of prices_file, over both what settings say of devices.
+
+    A machine's own CPU costs nothing until somebody says so. The list prices of what is paid beside machines (NAT,
+    storage …) hold in the cloud that they are of alone: where raw audio or staged results lie on S3 with no endpoint
+    of somebody else's. What prices_file says holds anywhere.
+
+    Raises:
+        ConfigError: prices_file cannot be read, or is wrong.
+    """
+    listed = price_file.shipped()
+    lower = PriceBook({CPU: LOCAL, **listed.devices}, listed.services if in_cloud(settings) else {})
+    if settings.prices_file is not None:
+        lower = price_file.read(settings.prices_file).over(lower)
+    hours = {CPU: ("cpu_hour_usd", settings.cpu_hour_usd), CUDA: ("gpu_hour_usd", settings.gpu_hour_usd)}
+    given = {
+        kind: Price(micros(str(usd)), "settings")
+        for kind, (name, usd) in hours.items()
+        if name in settings.model_fields_set
     }
-    return PriceBook(devices)
+    return PriceBook(given, {}).over(lower)
+
+
+def in_cloud(settings: Settings) -> bool:
+    """Whether objects are kept, and so everything beside them runs, at AWS."""
+    areas = settings.area_urls()
+    return settings.s3_endpoint is None and any(areas[each].startswith("s3://") for each in ("raw", "stage"))
 
 
 def terms(settings: Settings) -> Terms:
     """By what work is reserved and settled."""
-    return Terms(price_book(settings), settings.limits(), settings.gpu_speed / 3)
+    return Terms(
+        price_book(settings),
+        settings.limits(),
+        settings.gpu_speed / 3,
+        settings.fetch_seconds,
+        settings.max_audio_bytes,
+    )
 
 
 def build_fleet(settings: Settings, store: StatusStore, clock: Clock) -> Fleet:
@@ -124,10 +155,14 @@ def build_fleet(settings: Settings, store: StatusStore, clock: Clock) -> Fleet:
     prices = price_book(settings)
 
     def rate(kind: str) -> Rate:
-        price = prices.device(kind)
+        price = pricing.hour(prices, NoPrices(), kind, "")
         return Rate(price.micros, price.source, price.estimated)
 
-    return LocalFleet(store, clock, settings.gpu_workers, settings.worker_stale_seconds, rate)
+    def device() -> str:
+        return settings.device if settings.device != "auto" else _device_here(whisper_options(settings))
+
+    most, silent = settings.gpu_workers, settings.worker_stale_seconds
+    return LocalFleet(store, clock, most, silent, rate, device=device)
 
 
 def guard_ports(settings: Settings, world: "Container") -> GuardPorts:
@@ -137,14 +172,51 @@ def guard_ports(settings: Settings, world: "Container") -> GuardPorts:
     return GuardPorts(world.store, fleet, world.objects, world.clock, notifier, billing, price_book(settings))
 
 
+def resume_ports(settings: Settings, store: StatusStore) -> ResumePorts:
+    """What a resume works with: no broker and no objects."""
+    clock = SystemClock()
+    return ResumePorts(store, build_fleet(settings, store, clock), clock)
+
+
+def emergency_ports(
+    settings: Settings, store: StatusStore, left: Callable[[], Sequence[str]], pause: Callable[[], None]
+) -> EmergencyPorts:
+    """What an emergency shutdown works with: the database alone, no broker."""
+    clock = SystemClock()
+    return EmergencyPorts(store, build_fleet(settings, store, clock), clock, left, pause)
+
+
 def build_notifier(settings: Settings) -> Notifier:
-    """Who tells people."""
+    """Who tells people, for one round of telling."""
+    return AppriseNotifier(_notified(settings))
+
+
+def notified_services(settings: Settings) -> dict[Severity, tuple[str, ...]]:
+    """What kinds of service are told, by severity; sends nothing. Loads Apprise, if there is an address at all.
+
+    Raises:
+        ConfigError: an address that cannot be used; the text names the setting, and never shows the address.
+    """
+    urls = _notified(settings)
+    faults = [
+        f"{variable(f'notify_{severity.value}')}: its address number {number} is none that Apprise can use "
+        "(docs/costs.md shows what they look like)"
+        for severity, found in urls.items()
+        for number in unusable(found)
+    ]
+    if faults:
+        raise ConfigError("\n".join(faults))
+    notifier = AppriseNotifier(urls)
+    return {severity: notifier.services(severity) for severity in urls}
+
+
+def _notified(settings: Settings) -> dict[Severity, list[str]]:
     told = {
         Severity.CRITICAL: settings.notify_critical,
         Severity.WARNING: settings.notify_warning,
         Severity.SUMMARY: settings.notify_summary,
     }
-    return AppriseNotifier({each: [url.get_secret_value() for url in urls] for each, urls in told.items()})
+    return {severity: [url.get_secret_value() for url in urls] for severity, urls in told.items()}
 
 
 def build_billing(_settings: Settings) -> Billing:
@@ -163,13 +235,13 @@ def guard_rules(settings: Settings) -> GuardRules:
         start=settings.fleet_start_seconds,
         sweep=max(settings.sweep_every_seconds, settings.scale_every_seconds),
         stop=settings.stop_seconds,
-        stall=settings.progress_seconds,
+        stall=max(settings.progress_seconds, _SLOW * settings.chunk_seconds),
         least_billed=0.0,
     )
     return GuardRules(
         settings.limits(),
         fleet,
-        settings.fleet == "local",
+        settings.fleet_scales,
         settings.gpu_speed,
         settings.model,
         settings.economy_hold_seconds,
@@ -293,8 +365,13 @@ def whisper_options(settings: Settings) -> WhisperOptions:
 
 def decoding_device(settings: Settings) -> str:
     """What this machine decodes speech on (`cpu`, `cuda`); empty when it cannot. Loads no model."""
+    return _device_here(whisper_options(settings))
+
+
+@cache
+def _device_here(options: WhisperOptions) -> str:
     try:
-        return WhisperTranscriber(whisper_options(settings)).device()[0]
+        return WhisperTranscriber(options).device()[0]
     except (ConfigError, Permanent):
         return ""
 

@@ -61,7 +61,7 @@ class MoneySettings(BaseSettings):
     fleet: Literal["local", "fixed"] = Field(
         default="local",
         description="local: gpu workers come with work and budget, at most gpu_workers, and go when there is none; "
-        "fixed: gpu_workers of them always run.",
+        "fixed: gpu_workers of them run whether there is work or not, but for none while paid work is stopped.",
     )
     gpu_workers: Count = Field(
         default=1, description="Transcription worker processes on this machine, with or without a GPU; see fleet."
@@ -91,6 +91,17 @@ class MoneySettings(BaseSettings):
     )
     notify_warning: SecretUrls = Field(default=(), description="Who is told of alert levels and findings.")
     notify_summary: SecretUrls = Field(default=(), description="Who gets the daily report.")
+
+    @property
+    def fleet_scales(self) -> bool:
+        """Whether gpu workers come with work and go without it."""
+        return self.fleet == "local"
+
+    @property
+    def decision_holds_seconds(self) -> float:
+        """How long a decision about the number of gpu workers is good for. When none followed, those that are idle go
+        (supervisor.database_line), and nobody should count on any to come."""
+        return max(120.0, 10 * self.scale_every_seconds)
 
     def limits(self) -> Limits:
         """The levels of G3."""

@@ -18,6 +18,8 @@ from podinsight.domain.table import identifier
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:]*:[0-9a-f:.]*")
 _PASSWORD = re.compile(r"(://[^:@/?#]*):.*@")
 _PASSWORD_ARGUMENT = re.compile(r"([?&](?:password|passwd|pwd)=)[^&#]*", re.IGNORECASE)
+_SECRET_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
+_TWO_URLS = re.compile(r"[,;][A-Za-z][A-Za-z0-9+.-]*://")
 _AGENT_COMMENT = re.compile(r"[ -'*-~]*")
 
 
@@ -244,10 +246,21 @@ def alert_levels(value: object) -> object:
 
 
 def secret_urls(value: object) -> object:
-    """Addresses that hold secrets, separated by spaces, from text or a TOML list."""
-    if isinstance(value, list | tuple):
-        return tuple(SecretStr(str(each)) for each in value)
-    return tuple(SecretStr(each) for each in value.split()) if isinstance(value, str) else value
+    """Addresses that hold secrets, separated by spaces, from text or a TOML list.
+
+    Raises:
+        ValueError: one is no URL; what it is does not show in the text.
+    """
+    found = value.split() if isinstance(value, str) else value
+    if not isinstance(found, list | tuple):
+        raise ValueError("must be Apprise URLs separated by spaces, such as mailto://… (docs/costs.md)")
+    plain = [each.get_secret_value() if isinstance(each, SecretStr) else str(each).strip() for each in found]
+    for number, each in enumerate(plain, 1):
+        if not _SECRET_URL.fullmatch(each):
+            raise ValueError(f"address number {number} is no URL like mailto://… or slack://… (docs/costs.md)")
+        if _TWO_URLS.search(each):
+            raise ValueError(f"address number {number} holds two: separate them with spaces, not with commas")
+    return tuple(SecretStr(each) for each in plain)
 
 
 def upper(value: object) -> object:

@@ -110,6 +110,8 @@ PERIODIC: Final = (
     Periodic("check_daily_cost", "daily_every_seconds"),
 )
 
+SCALE_TICK: Final = "scale"  # how many gpu workers there are was decided
+
 PRIORITIES: Final = {"low": 0, "medium": 5, "high": 9}
 AREAS: Final = ("manifests", "raw", "stage", "clips", "backups")
 DEFAULT_HOST_LIMITS: Final = {"megaphone.fm": 5, "libsyn.com": 3, "simplecast.com": 4}

@@ -17,7 +17,7 @@ def transcribe_episode(episode_id: str) -> str:
     price = GpuPrice(settings.gpu_hour_usd, settings.gpu_speed)
     captions = world.captions if settings.publisher_transcripts == "use" else None
     ports = transcribe.TranscribePorts(
-        world.store, world.objects, world.transcriber, captions, price, on_hang=die, smaller=_smaller
+        world.store, world.objects, world.transcriber, captions, price, on_hang=die, smaller=_smaller, saving=_present
     )
     try:
         return transcribe.transcribe_episode(ports, episode_id, worker_id(), times(), stopping)
@@ -27,6 +27,9 @@ def transcribe_episode(episode_id: str) -> str:
 
 def _smaller(model: str) -> Sequence[str]:
     """The models that may stand in for one that does not fit the device's memory: none, unless the settings allow."""
-    if not settings.smaller_models:
-        return ()
+    return _present(model) if settings.smaller_models else ()
+
+
+def _present(model: str) -> Sequence[str]:
+    """The models on this machine that hear the same languages in less memory and time."""
     return smaller_models(model, [each.name for each in list_models(settings)])

@@ -6,6 +6,8 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from billiard.exceptions import WorkerLostError
@@ -15,10 +17,10 @@ from celery.concurrency.prefork import TaskPool as PreforkPool
 from celery.concurrency.thread import TaskPool as ThreadPool
 from celery.worker import state as celery_state
 
-from podinsight.bootstrap import build_store, decoding_device
+from podinsight.bootstrap import build_store, decoding_device, notified_services
 from podinsight.errors import ConfigError, PodinsightError
 from podinsight.ports import StatusStore
-from podinsight.topology import GPU, QUEUES, STAGES, QueueSpec
+from podinsight.topology import GPU, LIGHT, QUEUES, STAGES, QueueSpec
 from workers import process, spot
 from workers.app import app, settings, worker_id
 
@@ -57,6 +59,8 @@ def _refuse_wrong_start(sender: Any, **_: object) -> None:
     try:
         queues = list(sender.app.amqp.queues.consume_from)
         spec = check_start(queues, get_implementation(sender.pool_cls), sender.concurrency)
+        if spec is LIGHT:  # it runs the sweep, which tells people
+            notified_services(settings)
     except ConfigError as error:
         log.critical("%s", error)
         raise SystemExit(f"workers: {error}") from error
@@ -65,7 +69,7 @@ def _refuse_wrong_start(sender: Any, **_: object) -> None:
 
 def _register(sender: Any, **_: object) -> None:
     queue = next(iter(sender.app.amqp.queues.consume_from))
-    life = _Life(queue, int(sender.controller.concurrency))
+    life = _Life(queue, int(sender.controller.concurrency), partial(spot.finish, sender, queue))
     threading.Thread(target=life.run, name="heartbeat", daemon=True).start()
     spot.start_watching(sender, queue, _ended, _wake)
 
@@ -73,8 +77,8 @@ def _register(sender: Any, **_: object) -> None:
 class _Life:
     """Registers this worker, says every few seconds that it lives, and does what the database says of it."""
 
-    def __init__(self, queue: str, slots: int) -> None:
-        self._queue, self._slots = queue, slots
+    def __init__(self, queue: str, slots: int, finish: Callable[[], None]) -> None:
+        self._queue, self._slots, self._finish = queue, slots, finish
         self._store: StatusStore | None = None
         self._registered = False
         self._without_lease_since: float | None = None
@@ -109,11 +113,20 @@ class _Life:
             state = "draining"
         if state is None:
             self._registered = False
-        elif state != "ready" and not (state == "draining" and spot.may_finish(self._store)):
+        elif state != "ready" and not (state == "draining" and self._may_finish(self._store)):
             # It was taken for dead while it was frozen, or it is to drain: it could claim nothing any more.
             log.warning("this worker counts as %s: stopping", state)
             os.kill(os.getpid(), signal.SIGTERM)
         self._watch_child(self._store)
+
+    def _may_finish(self, store: StatusStore) -> bool:
+        """Whether a draining worker goes on until what it runs has ended. Where its pool was shut it hands back."""
+        size = store.workers.pools().get(self._queue)
+        if size is not None and size.kept is not None:
+            return False
+        if store.work.leased(worker_id()):
+            self._finish()
+        return spot.may_finish(store)
 
     def _watch_child(self, store: StatusStore) -> None:
         """Ends a child that is busy for a whole lease without holding one: a frozen call let its lease expire."""

@@ -54,8 +54,7 @@ def start_watching(consumer: Any, queue: str, ended: threading.Event, wake: thre
         if course is Course.STOP:
             os.kill(os.getpid(), signal.SIGTERM)
             return
-        _finishing.set()
-        consumer.call_soon(consumer.cancel_task_queue, queue)  # else it would swallow messages that it cannot claim
+        finish(consumer, queue)
         wake.set()
 
     def run() -> None:
@@ -65,11 +64,18 @@ def start_watching(consumer: Any, queue: str, ended: threading.Event, wake: thre
         threading.Thread(target=run, name="interruptions", daemon=True).start()
 
 
+def finish(consumer: Any, queue: str) -> None:
+    """Takes no more messages; the worker is to end once what it runs has ended."""
+    if not _finishing.is_set():
+        _finishing.set()
+        consumer.call_soon(consumer.cancel_task_queue, queue)  # else it would swallow messages that it cannot claim
+
+
 def is_finishing() -> bool:
     """Whether this worker is to end once what it runs has ended."""
     return _finishing.is_set()
 
 
 def may_finish(store: StatusStore) -> bool:
-    """Whether this worker drains because of advice alone, and still runs something."""
+    """Whether this worker drains because of advice, or because it is one too many, and still runs something."""
     return _finishing.is_set() and (bool(celery_state.reserved_requests) or store.work.leased(worker_id()) > 0)

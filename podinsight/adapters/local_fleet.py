@@ -9,6 +9,7 @@ from podinsight.domain.fleet import (
     Instance,
     InstanceState,
     Lifecycle,
+    Offer,
     Rate,
     Snapshot,
     Stopped,
@@ -25,6 +26,9 @@ _UNSAID: Final = "unknown device"
 class LocalFleet:
     """The workers of one pool, on every machine whose supervisor reads this database.
 
+    rate: the price of a device by its kind. device: the kind of workers that have not said theirs yet, where no other
+    of this pool has; empty when nobody knows.
+
     A process is known here from the moment that the database knows it, which is less than a second after its start.
     The database is the provider: where it does not answer, everything is unknown. One that has not been heard of for
     `silent_seconds` goes on counting until its supervisor has said that it is dead.
@@ -38,8 +42,9 @@ class LocalFleet:
         silent_seconds: float,
         rate: Callable[[str], Rate] = lambda _kind: FREE,
         pool: str = GPU.name,
+        device: Callable[[], str] = lambda: "",
     ) -> None:
-        self._store, self._clock, self._most = store, clock, most
+        self._store, self._clock, self._most, self._device = store, clock, most, device
         self._silent_seconds, self._rate, self._pool = silent_seconds, rate, pool
 
     @property
@@ -51,12 +56,21 @@ class LocalFleet:
         try:
             size = self._store.workers.pools().get(self._pool)
             views = self._views()
-            instances = tuple(self._instance(view, self._store.work.leased(view.id) > 0) for view in views)
+            holders = self._store.work.lease_holders() if views else {}
+            usual = self._usual(views) if views else ""
+            instances = tuple(self._instance(view, view.device or usual, view.id in holders) for view in views)
         except PodinsightError as error:
             return FleetState(now, (), (), unknown=(f"{self.name}: {error}",))
         kept = size.kept if size else None
         group = Group(self._pool, 0, size.desired if size else 0, 0 if kept else self._most)
         return FleetState(now, (group,), instances, problems=self._silent(views), kept=kept)
+
+    def offer(self) -> Offer:
+        try:
+            kind = self._usual(self._views())
+        except PodinsightError:
+            kind = ""
+        return Offer(kind, self._rate(kind))
 
     def scale(self, desired: int) -> int:
         size = self._store.workers.pools().get(self._pool)
@@ -91,15 +105,20 @@ class LocalFleet:
             if seconds > self._silent_seconds
         )
 
-    def _instance(self, view: WorkerView, leased: bool) -> Instance:
+    def _usual(self, views: Sequence[WorkerView]) -> str:
+        """What a worker decodes on that has not said it: the dearest of what others said."""
+        said = {view.device for view in views if view.device}
+        return max(sorted(said), key=lambda kind: self._rate(kind).micros) if said else self._device()
+
+    def _instance(self, view: WorkerView, device: str, leased: bool) -> Instance:
         return Instance(
             id=view.id,
             group=self._pool,
-            kind=view.device or _UNSAID,
+            kind=device or _UNSAID,
             zone=view.machine,
             lifecycle=Lifecycle.LOCAL,
             state=InstanceState(view.state),
             started=view.started_at,
-            rate=self._rate(view.device),
+            rate=self._rate(device),
             leased=leased,
         )

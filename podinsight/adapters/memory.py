@@ -1,8 +1,10 @@
 """Adapters that need nothing: shipped code for tests and dry runs, each passing its port's suite."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from podinsight.domain.alerts import Alert, Severity
 from podinsight.domain.money import Micros
+from podinsight.domain.prices import Price
 from podinsight.domain.table import Partition
 from podinsight.errors import ConfigError, Unavailable
 
@@ -74,3 +76,42 @@ class MemoryBilling:
 
     def day(self, day: str) -> Micros | None:
         return self.days.get(day, 0)
+
+
+class MemoryNotifier:
+    """ports.Notifier that keeps what it was told. quiet: severities of which nobody is to be told. down: keys of alerts
+    that cannot be sent."""
+
+    def __init__(self, quiet: Collection[Severity] = ()) -> None:
+        self.told: list[Alert] = []
+        self.quiet = set(quiet)
+        self.down: set[str] = set()
+
+    def send(self, alert: Alert) -> bool:
+        if alert.severity in self.quiet:
+            return False
+        if alert.key in self.down:
+            raise Unavailable("1 of 1 addresses could not be told (memory)")
+        self.told.append(alert)
+        return True
+
+
+class NoPrices:
+    """ports.LivePrices where no machine has a price that changes."""
+
+    def hour(self, kind: str, zone: str) -> Price | None:
+        return None
+
+
+class MemoryPrices:
+    """ports.LivePrices of what it was told, by kind and zone. down: it does not answer."""
+
+    def __init__(self, prices: Mapping[tuple[str, str], Micros]) -> None:
+        self.prices = dict(prices)
+        self.down = False
+
+    def hour(self, kind: str, zone: str) -> Price | None:
+        if self.down:
+            raise Unavailable(f"nobody says what {kind} costs in {zone} now")
+        found = self.prices.get((kind, zone))
+        return None if found is None else Price(found, "live")

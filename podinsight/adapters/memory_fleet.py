@@ -13,6 +13,7 @@ from podinsight.domain.fleet import (
     Instance,
     InstanceState,
     Lifecycle,
+    Offer,
     Rate,
     Snapshot,
     Stopped,
@@ -77,6 +78,9 @@ class MemoryFleet:
         names = {group.name for group in groups}
         seen = tuple(each for each in self._instances.values() if each.group in names)
         return FleetState(now, groups, seen, unknown=self._unknown(), kept=self._kept)
+
+    def offer(self) -> Offer:
+        return Offer(self._make.kind, self._make.rate)
 
     def scale(self, desired: int) -> int:
         self._catch_up()

@@ -14,6 +14,7 @@ from podinsight.cli.console import Output, complain, count, hours, plain
 from podinsight.cli.exits import DECLINED, CommandError
 from podinsight.cli.session import Session
 from podinsight.domain.episode import Episode
+from podinsight.domain.money import DOLLAR, usd
 from podinsight.domain.quote import Quote, Range, SpendingRule
 from podinsight.services.approve import Prices, approve, device_of_work, quote_episodes, quoted_seconds, rule_for
 from podinsight.services.gates import utc_day
@@ -32,9 +33,11 @@ def asking_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def prices(settings: Settings) -> Prices:
-    """What the settings say about money."""
+    """What the settings say about money. Raises ConfigError for a bad prices_file."""
+    from podinsight.bootstrap import price_book  # imports every adapter: `podrun --help` does without
+
     rule = SpendingRule(settings.approve_usd_per_run, settings.approve_usd_per_day)
-    return Prices(settings.gpu_hour_usd, settings.gpu_speed, rule)
+    return Prices(price_book(settings), settings.gpu_speed, rule, max(1, settings.gpu_workers))
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Gate:
     """A quote, and what would let it through. rule: the standing rule that does; empty when a person is needed.
 
     approved_today: dollars, by the high figures, before this. models: of the episodes that are quoted, by id.
-    seconds: of audio for which the quote of each is good; empty where nothing is paid.
+    seconds: of audio for which the quote of each is good; empty where nothing is paid. workers: that decode at once.
     """
 
     session: Session
@@ -54,10 +57,11 @@ class Gate:
     why: str
     models: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    workers: int = 1
 
     @property
     def free(self) -> bool:
-        return self.asked.price_hour_usd == 0
+        return self.asked.free
 
     @property
     def can_pass(self) -> bool:
@@ -65,11 +69,22 @@ class Gate:
         return bool(self.rule) or self.yes or self.session.at_terminal or not self.asked.episodes
 
     def document(self) -> dict[str, object]:
-        """The quote as --json shows it."""
-        asked = {name: value for name, value in asdict(self.asked).items() if name != "unknown"}
+        """The quote as --json shows it. Money in micro-dollars; what ends in `usd` is the same in dollars."""
+        asked, lasts = self.asked, self.asked.lasts(self.workers)
         return {
-            **asked,
-            "episodes_without_length": self.asked.unknown,
+            "episodes": asked.episodes,
+            "audio_seconds": asdict(asked.audio_seconds),
+            "device_seconds": asdict(asked.device_seconds),
+            "usd": asdict(asked.usd),
+            "micros": asdict(asked.cost),
+            "lines": [asdict(each) for each in asked.lines],
+            "device": asked.device,
+            "price_hour_usd": asked.price.micros / DOLLAR,
+            "price": asdict(asked.price),
+            "basis": asked.basis,
+            "episodes_without_length": asked.unknown,
+            "workers": self.workers,
+            "done_in_seconds": asdict(lasts),
             "approved_today_usd": self.approved_today,
             "approved_by_rule": self.rule or None,
         }
@@ -77,7 +92,7 @@ class Gate:
     def tell(self, out: Output) -> None:
         """The quote for a person; nothing when there is nothing to approve."""
         if self.asked.episodes:
-            for line in quote_lines(self.asked, self.approved_today):
+            for line in quote_lines(self.asked, self.approved_today, self.workers):
                 out.line(line)
 
     def enter(self) -> str:
@@ -126,18 +141,18 @@ def open_gate(session: Session, episodes: Mapping[str, Sequence[Episode]], yes: 
     """The gate before these episodes (by model). Nothing is asked and nothing is recorded yet."""
     now, settings, says = time.time(), session.settings, prices(session.settings)
     here = session.container.transcriber.device if settings.gpu_workers else None
-    device = device_of_work(session.store.workers, socket.gethostname(), here)
+    device = device_of_work(session.store.workers, socket.gethostname(), here, says.book)
     asked = quote_episodes(session.store, episodes, device, says, now)
     rule = rule_for(session.store, asked, says, now)
     models = {each.id: model for model, chosen in episodes.items() for each in chosen}
-    priced = [chosen for chosen in episodes.values() if asked.price_hour_usd > 0]
+    priced = [chosen for chosen in episodes.values() if not asked.free]
     seconds = {each: good for chosen in priced for each, good in quoted_seconds(chosen).items()}
     approved_today = session.store.speech.approved_usd(utc_day(now))
-    return Gate(session, asked, rule, approved_today, yes, by, why, models, seconds)
+    return Gate(session, asked, rule, approved_today, yes, by, why, models, seconds, says.workers)
 
 
-def quote_lines(asked: Quote, approved_today: float) -> list[str]:
-    """Audio, device time and dollars, a line each."""
+def quote_lines(asked: Quote, approved_today: float, workers: int = 1) -> list[str]:
+    """Audio, device time and dollars, a line each; `podrun costs quote` has them item by item."""
     seconds = asked.audio_seconds
     doubt = f" ({count(asked.unknown, 'length')} not known, so {hours(seconds.low)} to {hours(seconds.high)})"
     known = f"{hours(seconds.likely)} of audio{doubt if asked.unknown else ''}"
@@ -145,9 +160,12 @@ def quote_lines(asked: Quote, approved_today: float) -> list[str]:
         f"  quote: {count(asked.episodes, 'episode')}, {known}",
         f"  takes {spans(asked.device_seconds)} of {asked.device} ({plain(asked.basis)})",
     ]
-    if asked.price_hour_usd == 0:
+    if workers > 1:
+        lines.append(f"  {workers:,} workers are done in {spans(asked.lasts(workers)).rstrip(',')}")
+    if asked.free:
         return [*lines, f"  costs nothing: {asked.device} is not paid for"]
-    price = f"{dollars(asked.usd)} at ${asked.price_hour_usd:g} an hour"
+    unsure = ", which is estimated high" if asked.price.estimated else ""
+    price = f"{dollars(asked.usd)} at {usd(asked.price.micros)} an hour{unsure}"
     return [*lines, f"  costs {price}; approved today so far: up to ${approved_today:.2f}"]
 
 
@@ -156,10 +174,10 @@ def spans(seconds: Range) -> str:
     return f"{hours(seconds.low)} to {hours(seconds.high)}, likely {hours(seconds.likely)},"
 
 
-def dollars(usd: Range) -> str:
+def dollars(cost: Range) -> str:
     """`$0.10 to $0.40, likely $0.20`; small sums to four places."""
-    places = 2 if usd.high >= 1 else 4
-    return f"${usd.low:.{places}f} to ${usd.high:.{places}f} (likely ${usd.likely:.{places}f})"
+    places = 2 if cost.high >= 1 else 4
+    return f"${cost.low:.{places}f} to ${cost.high:.{places}f} (likely ${cost.likely:.{places}f})"
 
 
 def tell_waiting(number: int, ids: Sequence[str] = ()) -> None:

@@ -1,36 +1,139 @@
 """podrun pause, halt and resume: control is state in the database, obeyed by dispatch and every claim."""
 
-from dataclasses import asdict, replace
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Final
 
 import click
 
-from podinsight.cli.console import Output
+from podinsight.cli.console import Output, moment, plain
 from podinsight.cli.session import Session, json_option, pass_session
-from podinsight.domain.control import Mode
+from podinsight.domain.budget import Budget, Scope
+from podinsight.domain.control import Control, Mode, stopped
+from podinsight.domain.money import usd
+from podinsight.services.resume import Resumed
+from podinsight.services.resume import resume as lift
+from podinsight.settings_sources import variable
 
 RESUME: Final = "podrun resume --by NAME --why REASON"
 _SAID = {
-    Mode.RUNNING: "running again",
     Mode.PAUSED: "paused: nothing new starts, what runs is finished",
     Mode.HALTED: "halted: nothing new starts",
 }
+_SCOPES: Final = {
+    Scope.DAY: "the day",
+    Scope.GPU_DAY: "GPU work of the day",
+    Scope.MONTH: "the month",
+    Scope.PROJECT: "the project",
+}
+
+
+def named(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """A person's name or reason: one line, and not empty."""
+    text = plain(value)
+    if not text:
+        raise click.BadParameter("says nothing: whoever reads it later wants to know")
+    return text
+
+
+by_option = click.option("--by", required=True, metavar="NAME", callback=named, help="Who says so.")
+why_option = click.option(
+    "--why", required=True, metavar="REASON", callback=named, help="Why; `podrun status` shows it to everybody."
+)
 
 
 def _command(name: str, mode: Mode, text: str, reason: str) -> click.Command:
     @click.command(name, help=f'{text}\n\nExample: podrun {name} --by ada --why "{reason}"')
-    @click.option("--by", required=True, metavar="NAME", help="Who says so.")
-    @click.option("--why", required=True, metavar="REASON", help="Why; `podrun status` shows it to everybody.")
+    @by_option
+    @why_option
     @json_option
     @pass_session
     def command(session: Session, by: str, why: str, as_json: bool) -> None:
-        board = session.store.control
-        board.write(replace(board.read(), mode=mode, by=by.strip(), why=why.strip()))
+        now = session.store.control.revise(lambda history: stopped(history, mode, by, why))[0]
         out = Output(as_json)
-        out.data(asdict(board.read()))
-        out.line(f"{_SAID[mode]} (by {by.strip()}: {why.strip()})")
+        out.data(asdict(now))
+        out.line(f"{_SAID[mode]} (by {by}: {why})")
+        if now.mode is not mode:
+            out.line(f"what was stopped before stays so: {said(now)}")
 
     return command
+
+
+@click.command(
+    help="Lift what was stopped last, and give back what was before it: after a pause, a halt, a freeze or an "
+    "emergency shutdown. What was stopped before that still holds: say it again.\n\n"
+    'Example: podrun resume --by ada --why "the level is raised"'
+)
+@by_option
+@why_option
+@json_option
+@pass_session
+def resume(session: Session, by: str, why: str, as_json: bool) -> None:
+    from podinsight.bootstrap import resume_ports  # imports every adapter
+
+    found = lift(resume_ports(session.settings, session.store), session.settings.limits(), by, why)
+    out = Output(as_json)
+    out.data(_document(session.store.control.read(), found))
+    if found.lifted is None:
+        out.line("nothing is stopped")
+    else:
+        out.line(f"lifted: {said(found.lifted)}")
+        for line in _what_holds(found.held):
+            out.line(line)
+    if found.opened:
+        out.line("the fleet has its sizes back")
+    if found.shut:
+        out.line(f"the fleet stays shut ({plain(found.shut)}): `podrun fleet start --by NAME --why REASON` opens it")
+    for budget in found.reached:
+        out.line(_warning(budget))
+
+
+def _what_holds(held: Sequence[Control]) -> list[str]:
+    if not held:
+        return ["running again"]
+    return [f"still {said(each)}" for each in reversed(held)] + [f"`{RESUME}` lifts the next"]
+
+
+def _document(now: Control, found: Resumed) -> dict[str, Any]:
+    """What --json prints: control as it holds now, and what the resume came to."""
+    return asdict(now) | {
+        "lifted": asdict(found.lifted) if found.lifted else None,
+        "held": [asdict(each) for each in found.held],
+        "fleet_opened": found.opened,
+        "fleet_shut": found.shut,
+        "levels_reached": [
+            {
+                "scope": each.scope.value,
+                "key": each.key,
+                "spent_micros": each.spent,
+                "reserved_micros": each.reserved,
+                "stop_micros": each.ceiling,
+                "setting": stop_setting(each.scope),
+            }
+            for each in found.reached
+        ],
+    }
+
+
+def said(control: Control) -> str:
+    """What a stop stops, who made it, when and why."""
+    what = [] if control.mode is Mode.RUNNING else [control.mode.value]
+    what += ["GPU work frozen"] if control.gpu_frozen else []
+    by, why = plain(control.by), plain(control.why)
+    return f"{' and '.join(what) or 'running'} by {by} since {moment(control.at)}: {why}"
+
+
+def stop_setting(scope: Scope) -> str:
+    """The environment name of a scope's stop level."""
+    return variable(f"stop_{scope.value}_usd")
+
+
+def _warning(budget: Budget) -> str:
+    return (
+        f"it will be stopped again: {_SCOPES[budget.scope]} ({budget.key}) has a stop level of "
+        f"{usd(budget.ceiling or 0)}, and {usd(budget.spent)} are spent, {usd(budget.reserved)} reserved; raise "
+        f"{stop_setting(budget.scope)} and `podrun restart`"
+    )
 
 
 COMMANDS = (
@@ -43,5 +146,5 @@ COMMANDS = (
     _command(
         "halt", Mode.HALTED, f"Start nothing new: something is wrong. `{RESUME}` goes on.", "transcripts are empty"
     ),
-    _command("resume", Mode.RUNNING, "Go on after `podrun pause` or `podrun halt`.", "the disk is changed"),
+    resume,
 )

@@ -69,6 +69,7 @@ def demo_environ(environ: Mapping[str, str], folder: Path, ports: Mapping[str, i
         variable("flower_port"): str(ports["flower"]),
         variable("model"): MODEL,
         variable("allowed_hosts"): HOST,
+        variable("fleet"): "fixed",  # its work comes at once: the gpu worker starts with the rest
     }
 
 

@@ -1,52 +1,75 @@
 """What a command would do: numbers, bytes, hours and dollars, without doing it."""
 
-from podinsight.cli.approval import Gate
+from dataclasses import replace
+
+from podinsight.cli.approval import Gate, dollars, prices
+from podinsight.cli.ceiling import Ceiling
 from podinsight.cli.choosing import Standing, audio_seconds, unknown_lengths
 from podinsight.cli.console import Output, count, hours, size
 from podinsight.domain.kpis import gpu_estimate_usd
+from podinsight.domain.money import DOLLAR
+from podinsight.domain.prices import CUDA, PriceBook
+from podinsight.domain.quote_lines import NOTHING, amount, service_lines
+from podinsight.services.approve import freight_of
 from podinsight.settings import Settings
 
 
 def gpu_words(settings: Settings, seconds: float) -> str:
-    usd = gpu_estimate_usd(seconds, settings.gpu_hour_usd, settings.gpu_speed)
-    assumed = f"${settings.gpu_hour_usd:g} an hour, {settings.gpu_speed:g} × real time"
-    return f"${usd:.4f} on a rented GPU (an estimate: {assumed})"
+    hour, speed = _gpu_hour_usd(settings), settings.gpu_speed
+    usd = gpu_estimate_usd(seconds, hour, speed)
+    return f"${usd:.4f} on a rented GPU (an estimate: ${hour:g} an hour, {speed:g} × real time)"
 
 
 def gpu_document(settings: Settings, seconds: float) -> dict[str, object]:
+    hour, speed = _gpu_hour_usd(settings), settings.gpu_speed
     return {
-        "gpu_estimate_usd": round(gpu_estimate_usd(seconds, settings.gpu_hour_usd, settings.gpu_speed), 6),
-        "gpu_hour_usd": settings.gpu_hour_usd,
-        "gpu_speed": settings.gpu_speed,
+        "gpu_estimate_usd": round(gpu_estimate_usd(seconds, hour, speed), 6),
+        "gpu_hour_usd": hour,
+        "gpu_speed": speed,
     }
 
 
-def tell_dry_run(out: Output, fetch: Standing | None, transcribe: Standing | None, gate: Gate | None) -> None:
-    """Says what would be fetched and transcribed; None for a stage that was not asked for. gate: its quote."""
+def _gpu_hour_usd(settings: Settings) -> float:
+    return prices(settings).book.device(CUDA).micros / DOLLAR
+
+
+def tell_dry_run(
+    out: Output,
+    fetch: Standing | None,
+    transcribe: Standing | None,
+    gate: Gate | None,
+    ceiling: Ceiling,
+    book: PriceBook,
+) -> None:
+    """Says what would be fetched and transcribed; None for a stage that was not asked for. gate: its quote; ceiling:
+    what it may cost."""
     document: dict[str, object] = {"dry_run": True}
     if fetch is not None:
-        document["fetch"] = _tell_fetch(out, fetch)
+        document["fetch"] = _tell_fetch(out, fetch, book)
     if transcribe is not None and gate is not None:
         lost = {episode.id for episode, _state, _reason in fetch.failed} if fetch is not None else set()
         document["transcribe"] = _tell_transcribe(out, transcribe, lost, gate)
+        ceiling.compare(gate.asked)
     out.data(document)
     out.line("dry run: nothing was changed")
 
 
-def _tell_fetch(out: Output, fetch: Standing) -> dict[str, object]:
+def _tell_fetch(out: Output, fetch: Standing, book: PriceBook) -> dict[str, object]:
     declared = [episode.length for episode in fetch.to_do if episode.length]
     seconds, unknown = audio_seconds(fetch.to_do), unknown_lengths(fetch.to_do)
+    cost = amount(service_lines(replace(freight_of(fetch.to_do), planned=NOTHING), NOTHING, book)).usd
+    paid = f"{dollars(cost)} for CPU, NAT and a month's storage" if cost.high else "$0.00: nothing is paid for it"
     known = f", {size(sum(declared))} as far as the feeds say ({len(declared)} of them)" if fetch.to_do else ""
     out.line(f"would fetch {count(len(fetch.to_do), 'episode')}{known}; {len(fetch.done):,} there already")
     if fetch.to_do:
-        out.line(f"  audio: {hours(seconds)}{_without(unknown)}; $0.00: downloading pays for no service")
+        out.line(f"  audio: {hours(seconds)}{_without(unknown)}; {paid}")
     _tell_failed(out, fetch)
     return _numbers(fetch) | {
         "declared_bytes": sum(declared),
         "declared_bytes_of": len(declared),
         "audio_seconds": seconds,
         "audio_seconds_unknown": unknown,
-        "usd": 0.0,
+        "usd": cost.likely,
     }
 
 

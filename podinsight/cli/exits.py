@@ -11,6 +11,7 @@ WRONG_USE: Final = 2
 NOT_UP: Final = 3
 WAITS: Final = 4
 DECLINED: Final = 5
+UNPROVEN: Final = 6
 INTERRUPTED: Final = 130
 
 HELP: Final = """\
@@ -22,6 +23,7 @@ Exit codes:
   3    the stack, or a part of it that the command needs, is not up
   4    transcriptions wait until somebody approves what they cost (podrun approve)
   5    somebody was asked to approve the cost and said no: nothing was changed
+  6    it is not proven that no gpu worker is left (podrun emergency-shutdown)
   130  interrupted
 """
 

@@ -54,7 +54,8 @@ class Times:
 
 @dataclass
 class Follower:
-    """Looks until all has ended. wanted: stage → episode ids that have a row there.
+    """Looks until all has ended. wanted: stage → episode ids that have a row there. comes: whether a pool without a
+    worker gets one when there is work for it.
 
     Raises (from `looks`) Unavailable when a pool that is needed has had no worker for `times.patience`.
     """
@@ -63,6 +64,7 @@ class Follower:
     wanted: Mapping[str, Sequence[str]]
     times: Times = Times()
     sleep: Callable[[float], None] = time.sleep
+    comes: Callable[[str], bool] = lambda _pool: False
     _ended: dict[str, Counter[State]] = field(default_factory=dict)
     _open: dict[str, list[str]] = field(default_factory=dict)
     _last_worker: float = 0.0
@@ -109,7 +111,7 @@ class Follower:
         pools = [STAGES[stage].queue for stage in stages]
         if "transcribe" in stages and self.store.work.demand("plan").waiting:
             pools.insert(0, STAGES["plan"].queue)
-        missing = [pool for pool in pools if self.store.workers.live_slots(pool) == 0]
+        missing = [pool for pool in pools if self.store.workers.live_slots(pool) == 0 and not self.comes(pool)]
         if not missing:
             self._last_worker = now
         if now - self._last_worker > self.times.patience:

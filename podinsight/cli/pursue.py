@@ -87,7 +87,7 @@ def pursue(
     endings: list[Ending] = []
     if wanted:
         send(session)
-        follower = Follower(session.container.store, wanted, times or Times())
+        follower = Follower(session.container.store, wanted, times or Times(), comes=session.comes)
         try:
             with watcher(out, {stage: len(ids) for stage, ids in wanted.items()}) as shown:
                 for look in follower.looks():

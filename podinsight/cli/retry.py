@@ -1,4 +1,4 @@
-"""podrun retry: what failed starts over."""
+"""podrun retry: what failed starts over, and what was over its budget is asked again."""
 
 from typing import Final
 
@@ -18,15 +18,26 @@ LISTED: Final = 1000
 
 
 @click.command()
-@click.option("--failed", is_flag=True, help="What has failed or was refused; there is nothing else to retry.")
+@click.option("--failed", is_flag=True, help="What has failed or was refused.")
+@click.option("--over-budget", is_flag=True, help="What is held because it did not fit under a ceiling.")
 @click.option("--stage", type=click.Choice(list(STAGES)), help="Of this stage alone.")
 @click.option("--host", metavar="HOST", help="Of this host alone.")
 @json_option
 @pass_session
-def retry(session: Session, failed: bool, stage: str | None, host: str | None, as_json: bool) -> None:
-    """Start failed work over with fresh attempts."""
-    if not failed:
-        raise CommandError("say what to retry: `podrun retry --failed`")
+def retry(
+    session: Session, failed: bool, over_budget: bool, stage: str | None, host: str | None, as_json: bool
+) -> None:
+    """Start failed work over with fresh attempts, or let what is over its budget wait again.
+
+    What still does not fit under its ceiling is held once more, before anything is spent.
+    """
+    if failed == over_budget:
+        raise CommandError("say what to retry: `podrun retry --failed` or `podrun retry --over-budget`")
+    if over_budget:
+        if stage is not None or host is not None:
+            raise CommandError("`--over-budget` goes with neither --stage nor --host")
+        _release(session, Output(as_json))
+        return
     failed_ones = _failed(session, stage, host)
     number = session.store.work.retry_failed(stage, host)
     still = {(each.stage, each.episode_id) for each in _failed(session, stage, host)} if number else set()
@@ -44,6 +55,17 @@ def retry(session: Session, failed: bool, stage: str | None, host: str | None, a
     else:
         where = (f" in {stage}" if stage else "") + (f" at host {host}" if host else "")
         out.line(f"nothing failed{where}" if where else "nothing has failed")
+
+
+def _release(session: Session, out: Output) -> None:
+    number = session.store.work.release_over_budget()
+    if number:
+        send(session)
+    out.data({"released": number})
+    if number:
+        out.line(f"{count(number, 'transcription')} {'waits' if number == 1 else 'wait'} again")
+    else:
+        out.line("nothing is held by a ceiling")
 
 
 def _failed(session: Session, stage: str | None, host: str | None) -> list[WorkView]:

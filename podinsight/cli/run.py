@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from podinsight.cli.approval import Gate, open_gate, tell_waiting
+from podinsight.cli.approval import Gate, prices, tell_waiting
+from podinsight.cli.ceiling import Ceiling, new_run
 from podinsight.cli.choosing import Standing, first, preview, standing
 from podinsight.cli.console import Output, complain, count, plain
 from podinsight.cli.estimate import tell_dry_run
@@ -16,10 +17,10 @@ from podinsight.cli.exits import WAITS, CommandError
 from podinsight.cli.goals import Meter
 from podinsight.cli.manifest import choose
 from podinsight.cli.pursue import pursue, send, summarise
+from podinsight.cli.quoting import gate_before, lost, waiting_for_approval
 from podinsight.cli.session import Session, pass_session
 from podinsight.cli.wish import Wish, again_options, wish_options
 from podinsight.domain.episode import Episode
-from podinsight.domain.publisher import usable
 from podinsight.domain.quote import FREE_RULES
 from podinsight.services.fetch import find_or_add
 from podinsight.services.manifest import Chosen, make_known
@@ -40,19 +41,19 @@ def fetch(session: Session, /, dry_run: bool, no_wait: bool, as_json: bool, **wo
     `podrun transcribe`; downloading goes on without.
     """
     out = Output(as_json)
-    wish = Wish(**words)
+    wish = Wish(**words, run=new_run())
     if wish.transcribe:
         wish.need_model(session, dry_run)
     stages = ("fetch", "transcribe") if wish.transcribe else ("fetch",)
     chosen = _episodes(session, wish)
     before = {stage: standing(session.store, stage, chosen.episodes) for stage in stages}
-    gate = _gate(session, wish, before) if wish.transcribe else None
+    gate = gate_before(session, wish, before) if wish.transcribe else None
     if dry_run:
-        tell_dry_run(out, before["fetch"], before.get("transcribe"), gate)
+        tell_dry_run(out, before["fetch"], before.get("transcribe"), gate, wish.ceiling, prices(session.settings).book)
         return None
     if not no_wait and any(each.to_do for each in before.values()):
         session.need_workers(*(stage for stage in stages if stage == "fetch" or (gate and gate.can_pass)))
-    stamp = _pass(out, gate, no_wait) if gate else ""
+    stamp = _pass(session, out, wish, gate, before["transcribe"], no_wait) if gate else ""
     for text in wish.chosen:
         if "://" in text:
             find_or_add(session.store, text)
@@ -64,8 +65,8 @@ def fetch(session: Session, /, dry_run: bool, no_wait: bool, as_json: bool, **wo
         session.store.work.enqueue_fetch(ids, PRIORITIES[wish.priority], None)
         return _go_on(session, out, before, no_wait)
     _enqueue(session, wish, chosen.episodes, stamp, gate)
-    before["transcribe"] = _without(before["transcribe"], _lost(before))
-    return _go_on(session, out, before, no_wait, gate)
+    before["transcribe"] = _without(before["transcribe"], lost(before))
+    return _go_on(session, out, before, no_wait, gate, wish.ceiling)
 
 
 @click.command()
@@ -82,58 +83,44 @@ def transcribe(session: Session, /, dry_run: bool, no_wait: bool, as_json: bool,
     does what a standing rule allows (approve_usd_per_run, approve_usd_per_day). All else is asked for at a terminal;
     elsewhere it is queued and waits for `podrun approve`, and the exit code is 4.
 
+    With --max-usd: what this command queues costs no more than that, whatever was quoted. An episode that does not fit
+    any more is held (`podrun retry --over-budget`).
+
     With --again: what is transcribed, has failed or was refused is made anew, as this command asks for it now (model,
     language, --words …), and has to be approved anew; what is under way stays as it is. The transcript that is there
     stays until the new one is whole, and for good when it is the better one, unless --replace is given. After an
     interruption the command may be given again: what it had started over is left alone unless it has ended meanwhile.
     """
     out = Output(as_json)
-    wish = Wish(**words, transcribe=True, fetches=False)
+    wish = Wish(**words, transcribe=True, fetches=False, run=new_run())
     wish.need_model(session, dry_run)
     episodes = _downloaded(session, wish)
     before = {"transcribe": standing(session.store, "transcribe", episodes, wish.again)}
-    gate = _gate(session, wish, before)
+    gate = gate_before(session, wish, before)
     if wish.again:
         _tell_again(out, before["transcribe"])
     if dry_run:
-        tell_dry_run(out, None, before["transcribe"], gate)
+        tell_dry_run(out, None, before["transcribe"], gate, wish.ceiling, prices(session.settings).book)
         return None
     if not no_wait and before["transcribe"].to_do and gate.can_pass:
         session.need_workers("transcribe")
-    _enqueue(session, wish, episodes, _pass(out, gate, no_wait), gate, before["transcribe"].over)
-    return _go_on(session, out, before, no_wait, gate)
+    stamp = _pass(session, out, wish, gate, before["transcribe"], no_wait)
+    _enqueue(session, wish, episodes, stamp, gate, before["transcribe"].over)
+    return _go_on(session, out, before, no_wait, gate, wish.ceiling)
 
 
-def _gate(session: Session, wish: Wish, before: Mapping[str, Standing]) -> Gate:
-    """What still has to be approved of these: transcriptions to make, and those that wait for it, each by its own
-    params; not what the publisher's own transcript answers, nor one of the same audio, nor what cannot be fetched."""
-    found, lost, settings = before["transcribe"], _lost(before), session.settings
-    waiting = _waiting(session, found.open)
-    new = _to_decode(session, wish, found)
-    to_pay = [each for each in [*new, *(each for each in found.open if each.id in waiting)] if each.id not in lost]
-    models = session.store.speech.models([each.id for each in to_pay if each.id in waiting])
-    by_model: dict[str, list[Episode]] = {}
-    for each in to_pay:
-        by_model.setdefault(models.get(each.id, wish.model or settings.model), []).append(each)
-    return open_gate(session, by_model, wish.yes, wish.by, wish.why)
-
-
-def _to_decode(session: Session, wish: Wish, found: Standing) -> list[Episode]:
-    """Of those to make, what is decoded as far as it is known: audio that is still to be fetched may be known audio."""
-    settings, use = session.settings, session.settings.publisher_transcripts == "use"
-    wishes = {each.id: wish.params(settings, each.feed_slug) for each in found.new + found.over}
-    said = {each.id for each in found.new + found.over if use and usable(each, wishes[each.id])}
-    shared = session.store.work.shared({each.id: wishes[each.id] for each in found.new if each.id not in said})
-    return [each for each in found.new + found.over if each.id not in said and each.id not in shared]
-
-
-def _pass(out: Output, gate: Gate, no_wait: bool) -> str:
+def _pass(session: Session, out: Output, wish: Wish, gate: Gate, found: Standing, no_wait: bool) -> str:
+    """Tells the quote, asks whom it must, and lays down what the run may cost. found: how transcribing stands."""
     gate.tell(out)
-    if gate.asked.episodes and not no_wait:
-        out.data({"event": "quote", **gate.document()}, indent=None)
+    wish.ceiling.compare(gate.asked)
+    if not no_wait and gate.asked.episodes:
+        out.data({"event": "quote", **wish.ceiling.document(), **gate.document()}, indent=None)
+    elif not no_wait and (found.new or found.over):
+        out.data({"event": "run", **wish.ceiling.document()}, indent=None)
     stamp = gate.enter()
     if stamp and gate.asked.episodes and not gate.free:
         out.line(f"  approved by {plain(stamp)}")
+    wish.ceiling.lay_down(session, out, found)
     return stamp
 
 
@@ -156,11 +143,6 @@ def _enqueue(
                 work.transcribe_again([each for each in ids if each in again], priority, params, approved, gate.seconds)
     if stamp and gate.models:
         work.approve(stamp, list(gate.models), gate.models, gate.seconds)
-
-
-def _lost(before: Mapping[str, Standing]) -> set[str]:
-    """Episodes whose fetch failed before: their transcriptions wait until that is started over."""
-    return {episode.id for episode, _state, _reason in before["fetch"].failed} if "fetch" in before else set()
 
 
 def _episodes(session: Session, wish: Wish) -> Chosen:
@@ -203,7 +185,12 @@ def _without(found: Standing, ids: set[str]) -> Standing:
 
 
 def _go_on(
-    session: Session, out: Output, before: dict[str, Standing], no_wait: bool, gate: Gate | None = None
+    session: Session,
+    out: Output,
+    before: dict[str, Standing],
+    no_wait: bool,
+    gate: Gate | None = None,
+    ceiling: Ceiling | None = None,
 ) -> int | None:
     """Follows what may run now, or says what was queued. What waits for its approval is told, and not followed."""
     began, held = time.monotonic(), _held(session, before)
@@ -211,7 +198,7 @@ def _go_on(
     turned: list[str] = []
     if no_wait:
         send(session)
-        _tell_queued(out, before, gate, len(held))
+        _tell_queued(out, before, gate, len(held), ceiling)
     else:
         if held:
             before["transcribe"] = _without(before["transcribe"], held)
@@ -227,12 +214,7 @@ def _go_on(
 
 
 def _held(session: Session, before: Mapping[str, Standing]) -> set[str]:
-    return _waiting(session, before["transcribe"].to_do) if "transcribe" in before else set()
-
-
-def _waiting(session: Session, episodes: Sequence[Episode]) -> set[str]:
-    """The ids of those that wait for their approval."""
-    return set(session.store.work.waiting_for_approval([each.id for each in episodes]))
+    return waiting_for_approval(session, before["transcribe"].to_do) if "transcribe" in before else set()
 
 
 def _tell_again(out: Output, found: Standing) -> None:
@@ -243,11 +225,14 @@ def _tell_again(out: Output, found: Standing) -> None:
         out.line(f"{count(len(found.over), 'episode')} to transcribe again; what is there stays until that is done")
 
 
-def _tell_queued(out: Output, before: Mapping[str, Standing], gate: Gate | None, held: int) -> None:
+def _tell_queued(
+    out: Output, before: Mapping[str, Standing], gate: Gate | None, held: int, ceiling: Ceiling | None
+) -> None:
     queued = {stage: len(each.to_do) for stage, each in before.items()}
     quote = {"quote": gate.document(), "waiting_for_approval": held} if gate else {}
     over = {"again": len(before["transcribe"].over)} if "transcribe" in before else {}
-    out.data({"event": "queued", **queued, **over, **quote})
+    run = ceiling.document() if ceiling else {}
+    out.data({"event": "queued", **queued, **over, **quote, **run})
     for stage, number in queued.items():
         out.line(f"{stage}: {count(number, 'episode')} queued; `podrun status` shows how far it is")
 

@@ -1,6 +1,7 @@
 """What a command works with: settings, and the parts of the house, each opened at its first use."""
 
 import sys
+import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +11,7 @@ from podinsight import settings as settings_module
 from podinsight.errors import Unavailable
 from podinsight.ports import StatusStore
 from podinsight.settings import Settings
+from podinsight.topology import GPU, SCALE_TICK
 
 if TYPE_CHECKING:
     from podinsight.bootstrap import Container
@@ -61,10 +63,23 @@ class Session:
             self._container.close()
 
     def need_workers(self, *stages: str) -> None:
-        """Raises Unavailable when one of the pools that these stages need has no live worker."""
+        """Raises Unavailable when one of the pools that these stages need has no live worker, and none that comes with
+        work."""
         for pool in (pool for stage in stages for pool in POOLS[stage]):
-            if self.store.workers.live_slots(pool) == 0:
+            if self.store.workers.live_slots(pool) == 0 and not self.comes(pool):
+                size = self.store.workers.pools().get(pool)
+                if size is not None and size.kept is not None:
+                    raise Unavailable(f"the {pool} workers are shut ({size.kept.reason}): `podrun fleet start` opens")
                 raise Unavailable(f"no {pool} worker is up: start the stack with `make up` (or `podrun up`)")
+
+    def comes(self, pool: str) -> bool:
+        """Whether a worker of this pool comes when there is work: somebody has decided lately how many there are."""
+        settings, store = self.settings, self.store
+        if pool != GPU.name or not settings.fleet_scales or not settings.gpu_workers:
+            return False
+        size = store.workers.pools().get(pool)
+        decided = store.control.ticks().get(SCALE_TICK, 0.0)
+        return size is not None and size.kept is None and time.time() - decided < settings.decision_holds_seconds
 
 
 pass_session = click.make_pass_decorator(Session)

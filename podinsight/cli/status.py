@@ -1,14 +1,15 @@
 """podrun status."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import click
 
 from podinsight.cli.console import Output, count, hours, moment
-from podinsight.cli.control import RESUME
+from podinsight.cli.control import RESUME, said
 from podinsight.cli.session import COUNT, Session, json_option, pass_session
-from podinsight.domain.control import Control, Mode
+from podinsight.domain.control import Control, stops
 from podinsight.domain.work import State
 from podinsight.ports import Demand, StatusStore, WorkerView, WorkView
 from podinsight.topology import QUEUES, STAGES
@@ -26,6 +27,7 @@ def status(session: Session, limit: int, as_json: bool) -> None:
     store = session.store
     counts = _counts(store)
     control = store.control.read()
+    held = stops(store.control.history())
     workers = store.workers.list()
     slots = {pool: store.workers.live_slots(pool) for pool in QUEUES}
     views = {state: store.work.views(state, limit) for state in _SHOWN}
@@ -34,6 +36,7 @@ def status(session: Session, limit: int, as_json: bool) -> None:
     out.data(
         {
             "control": asdict(control),
+            "stops": [asdict(each) for each in held],
             "waiting_for_approval": unapproved,
             "stages": counts,
             "demand": {stage: asdict(each) for stage, each in demand.items()},
@@ -42,14 +45,14 @@ def status(session: Session, limit: int, as_json: bool) -> None:
             **{state.value: [asdict(view) for view in found] for state, found in views.items()},
         }
     )
-    _tell_control(out, control)
+    _tell_control(out, held, control.economy)
     out.table(("stage", *State), [(stage, *row.values()) for stage, row in counts.items()], right=range(1, 9))
     if unapproved:
         verb = "waits" if unapproved == 1 else "wait"
         how = "`podrun approve --all --dry-run` shows the cost, `podrun approve --all` lets it run"
         out.line(f"{count(unapproved, 'transcription')} {verb} for approval: {how}")
     out.line()
-    _tell_workers(out, workers, slots)
+    _tell_workers(out, workers, slots, [pool for pool in QUEUES if session.comes(pool)])
     _tell_demand(out, demand)
     for state, found in views.items():
         _tell_work(out, state, found, counts, limit)
@@ -62,12 +65,12 @@ def _counts(store: StatusStore) -> dict[str, dict[str, int]]:
     return counts
 
 
-def _tell_control(out: Output, control: Control) -> None:
-    if control.mode is not Mode.RUNNING:
-        since = moment(control.at)
-        out.title(f"{control.mode.value} by {control.by} since {since}: {control.why} (`{RESUME}` goes on)")
-    if control.gpu_frozen:
-        out.title(f"gpu frozen by {control.by} since {moment(control.at)}: {control.why}")
+def _tell_control(out: Output, held: Sequence[Control], economy: bool) -> None:
+    """What was stopped last comes first: that is what the next resume lifts."""
+    for number, each in enumerate(reversed(held)):
+        out.title(f"{said(each)} (`{RESUME}` goes on)" if not number else f"and before that {said(each)}")
+    if economy:
+        out.title("economy mode: smaller models and half of the workers until less is spent; long episodes wait")
 
 
 def _tell_demand(out: Output, demand: dict[str, Demand]) -> None:
@@ -79,11 +82,15 @@ def _tell_demand(out: Output, demand: dict[str, Demand]) -> None:
             out.line(f"to {stage} now: {count(units, kind)}, {hours(each.seconds)} of audio")
 
 
-def _tell_workers(out: Output, workers: list[WorkerView], slots: dict[str, int]) -> None:
+def _tell_workers(out: Output, workers: list[WorkerView], slots: dict[str, int], coming: Sequence[str]) -> None:
+    """coming: pools whose workers come with work."""
     if not any(slots.values()):
         out.line("no worker is up: start the stack with `make up` (or `podrun up`)")
         return
-    free = ", ".join(f"{pool} {number}" for pool, number in slots.items())
+    free = ", ".join(
+        f"{pool} {number}" + (" (comes with work)" if not number and pool in coming else "")
+        for pool, number in slots.items()
+    )
     out.line(f"ready slots: {free}")
     now = time.time()
     rows = [(each.id, each.pool, each.machine, each.state, _ago(now - each.heartbeat_at)) for each in workers]

@@ -8,11 +8,13 @@ from typing import Any
 import click
 
 from podinsight.cli.approval import asking_options
+from podinsight.cli.ceiling import Ceiling, max_usd_option
 from podinsight.cli.exits import CommandError
 from podinsight.cli.models import mention_missing, need_model
 from podinsight.cli.session import COUNT, Session, json_option
 from podinsight.domain.episode import Episode
 from podinsight.domain.languages import objection
+from podinsight.domain.money import Micros
 from podinsight.settings import Settings
 from podinsight.topology import PRIORITIES
 
@@ -27,6 +29,7 @@ class Wish:
     fetches: whether what is to be transcribed is downloaded first.
     again: what has ended is made anew; replace: and takes the place of a better transcript, too.
     yes, by, why: whether and by whom the cost is approved, and what for.
+    run: under which name the new rows are paid; max_usd: micro-dollars that they may cost at most.
     """
 
     chosen: tuple[str, ...] = ()
@@ -46,6 +49,8 @@ class Wish:
     yes: bool = False
     by: str | None = None
     why: str = ""
+    max_usd: Micros | None = None
+    run: str = ""
 
     def __post_init__(self) -> None:
         if self.chosen and (self.limit, self.feed, self.manifest) != (None, None, None):
@@ -58,10 +63,16 @@ class Wish:
             raise CommandError("--prompt, --hotwords and --words say how to transcribe: add --transcribe")
         if not self.transcribe and (self.yes, self.by, self.why) != (False, None, ""):
             raise CommandError("--yes, --by and --why approve what transcribing costs: add --transcribe")
+        if not self.transcribe and self.max_usd is not None:
+            raise CommandError("--max-usd limits what transcribing costs: add --transcribe")
         if self.replace and not self.again:
             raise CommandError("--replace says what becomes of a better transcript that is there: add --again")
         if self.again and not self.chosen and (self.limit, self.feed, self.manifest) == (None, None, None):
             raise CommandError("--again needs to know of which: name episodes, or give --limit, --feed or --manifest")
+
+    @property
+    def ceiling(self) -> Ceiling:
+        return Ceiling(self.run, self.max_usd)
 
     def need_model(self, session: Session, dry_run: bool) -> None:
         """Raises CommandError when the model is nowhere to be had (a dry run says it and goes on), or when it does not
@@ -77,6 +88,7 @@ class Wish:
         prompt = settings.prompts.get(feed_slug, "") if self.prompt is None else self.prompt
         hotwords = settings.hotwords.get(feed_slug, "") if self.hotwords is None else self.hotwords
         said = {"prompt": prompt, "hotwords": hotwords, "words": self.words, "replace": self.replace}
+        said["run"] = self.run
         return params | {name: value for name, value in said.items() if value}
 
     def by_params(self, settings: Settings, episodes: Iterable[Episode]) -> list[tuple[Params, list[str]]]:
@@ -111,6 +123,7 @@ def wish_options(command: Command) -> Command:
     for option in (
         click.argument("chosen", nargs=-1, metavar="[EPISODE_OR_URL]..."),
         json_option,
+        max_usd_option,
         asking_options,
         click.option("--no-wait", is_flag=True, help="Queue the work and return; needs no worker now."),
         click.option("--dry-run", is_flag=True, help="Change nothing; say what would be done, and what it would cost."),

@@ -96,6 +96,11 @@ class Budget:
     spent: Micros = 0
     ceiling: Micros | None = None
 
+    @property
+    def name(self) -> str:
+        """For a person: `GPU work on 2026-11-22`."""
+        return _SAID[self.scope].format(self.key)
+
     def lowest(self, ceilings: Ceilings) -> Micros | None:
         """The ceiling that holds here: the lower of the settings' and its own."""
         return min((each for each in (self.ceiling, ceilings.get(self.scope)) if each is not None), default=None)

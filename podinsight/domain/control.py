@@ -1,13 +1,18 @@
 """Control is state, not a signal (DESIGN.md, idea 8)."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
 
 
 class Mode(StrEnum):
     RUNNING = "running"
     PAUSED = "paused"
     HALTED = "halted"
+
+
+_RANK: Final = {mode: rank for rank, mode in enumerate(Mode)}
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,11 @@ class Control:
     at: float = 0.0
     why: str = ""
 
+    @property
+    def stops(self) -> bool:
+        """Whether anything may not start."""
+        return self.gpu_frozen or self.mode is not Mode.RUNNING
+
     def forbids(self, stage: str) -> str | None:
         """The reason why no unit of `stage` may start now, or None."""
         if self.mode is not Mode.RUNNING:
@@ -28,3 +38,42 @@ class Control:
         if self.gpu_frozen and stage == "transcribe":
             return f"gpu frozen by {self.by}: {self.why}"
         return None
+
+
+def stops(history: Sequence[Control]) -> tuple[Control, ...]:
+    """The stops that hold now, the first one first, each with all that was stopped when it was made.
+
+    history: what was written, the newest first, since nothing was stopped at least. What was written without stopping
+    more (economy, the same pause said again) is no stop of its own; what stops less has lifted those above it.
+    """
+    held: list[Control] = []
+    for row in reversed(history):
+        held = [each for each in held if _within(each, row)]
+        if row.stops and not (held and _within(row, held[-1])):
+            held.append(row)
+    return tuple(held)
+
+
+def lifted(history: Sequence[Control]) -> Control:
+    """What holds once the last stop is lifted: the stop before it, as its maker left it, else nothing. Economy stays
+    as it is now. history: as in `stops`."""
+    below = stops(history)[-2:-1]
+    return replace(below[0] if below else Control(), economy=bool(history) and history[0].economy)
+
+
+def stopped(history: Sequence[Control], mode: Mode, by: str, why: str) -> tuple[Control, ...]:
+    """What is to be written, the oldest first, so that `mode` is stopped as well, whatever is stopped now.
+
+    A pause under a halt is put below it: lifting the halt must not lose it. What is written between is never less than
+    the pause. Control.at is 0 where it is the time of writing. history: as in `stops`.
+    """
+    now, held = history[0] if history else Control(), stops(history)
+    above = tuple(each for each in held if _RANK[each.mode] > _RANK[mode])
+    below = held[: len(held) - len(above)][-1:] if above else (now,)
+    base = replace(below[0] if below else Control(), mode=mode, economy=now.economy, by=by, at=0.0, why=why)
+    return base, *(replace(each, economy=now.economy) for each in above)
+
+
+def _within(less: Control, more: Control) -> bool:
+    """Whether all that `less` stops is stopped by `more`."""
+    return _RANK[less.mode] <= _RANK[more.mode] and less.gpu_frozen <= more.gpu_frozen

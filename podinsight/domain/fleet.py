@@ -50,6 +50,14 @@ class Rate:
 
 
 @dataclass(frozen=True)
+class Offer:
+    """What an instance launched now would be. kind: instance type, or the device; empty when nobody knows it."""
+
+    kind: str
+    rate: Rate
+
+
+@dataclass(frozen=True)
 class Instance:
     """One machine, or one worker process of this machine.
 

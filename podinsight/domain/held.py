@@ -11,6 +11,7 @@ WAITS_FOR_AUDIO: Final = "waits for its audio"
 WAITS_FOR_APPROVAL: Final = "waits for approval"
 WAITS_FOR_PLAN: Final = "waits for its plan"
 WAITS_FOR_TWIN: Final = "waits for the transcript of the same audio"
+OVER_BUDGET: Final = "budget: "  # with which the reason begins of what was refused by a ceiling (G3)
 
 MOST_GROWTH: Final = 2.0  # minutes declared as seconds are out by 60; advertisements alone never double a length
 

@@ -11,8 +11,8 @@ from typing import Final
 from podinsight.domain.budget import Limits
 from podinsight.domain.kpis import GPU_HOUR_USD, GPU_SPEED
 from podinsight.domain.money import Micros, micros
-from podinsight.domain.quote import CPU
 
+CPU: Final = "cpu"
 CUDA: Final = "cuda"
 
 
@@ -23,6 +23,8 @@ class Service(StrEnum):
     IDLE = "idle"  # the same machine without work
     CPU = "cpu"  # worker processes that fetch and plan
     NAT = "nat"  # bytes that come in through a NAT gateway
+    NAT_HOURS = "nat_hours"  # the gateway itself
+    ADDRESS_HOURS = "address_hours"  # its public IPv4 address
     EGRESS = "egress"
     STORAGE = "storage"
     LLM = "llm"
@@ -52,16 +54,21 @@ class PriceBook:
     services: Mapping[Service, Price] = field(default_factory=dict)
 
     def device(self, kind: str) -> Price:
-        """An hour of a device of this kind; of one that is not in the book the dearest that is, marked as estimated."""
+        """An hour of a device of this kind; of one that is not in the book the dearest GPU that is, marked as
+        estimated: never nothing, whatever the book says of others."""
         known = self.devices.get(kind)
         if known is not None:
             return known
-        dearest = max(self.devices.values(), key=lambda each: each.micros, default=Price(micros(str(GPU_HOUR_USD)), ""))
-        return Price(dearest.micros, "dearest list price", estimated=True)
+        dearest = max((each.micros for name, each in self.devices.items() if name != CPU), default=0)
+        return Price(dearest or micros(str(GPU_HOUR_USD)), "dearest list price", estimated=True)
 
     def service(self, service: Service) -> Price:
         """Of what is not in the book nothing is paid: it is there anyway (this machine's disk and network)."""
         return self.services.get(service, LOCAL)
+
+    def over(self, lower: "PriceBook") -> "PriceBook":
+        """This book's prices, and of `lower` those that it has not."""
+        return PriceBook({**lower.devices, **self.devices}, {**lower.services, **self.services})
 
 
 @dataclass(frozen=True)
@@ -69,9 +76,12 @@ class Terms:
     """By what work is reserved and settled.
 
     least_speed: seconds of audio that the slowest device decodes in a second, where none was measured; what is
-    reserved at a claim follows from it, and every renewal of the lease reserves what is missing.
+    reserved at a claim follows from it, and every renewal of the lease reserves what is missing. fetch_seconds and
+    max_audio_bytes: what one download takes at worst.
     """
 
     prices: PriceBook = field(default_factory=PriceBook)
     limits: Limits = field(default_factory=Limits)
     least_speed: float = GPU_SPEED / 3
+    fetch_seconds: float = 900.0
+    max_audio_bytes: int = 4 * 2**30

@@ -5,7 +5,24 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Final
 
-CPU: Final = "cpu"
+from podinsight.domain.money import Micros
+from podinsight.domain.prices import CPU as CPU
+from podinsight.domain.prices import Price
+from podinsight.domain.quote_lines import (
+    NOTHING,
+    RETRY_PERCENT,
+    SPOT_PERCENT,
+    Amounts,
+    Item,
+    Line,
+    amount,
+    around,
+    buffers,
+    summed,
+    timed,
+)
+from podinsight.domain.quote_lines import Range as Range
+
 UNKNOWN_DEVICE: Final = "gpu"  # somewhere else, and nobody has said yet what: it is priced
 FREE_RULE: Final = "rule: the device costs nothing"  # of a CPU alone: no other device may decode under it
 UNPRICED_RULE: Final = "rule: a GPU hour is priced at nothing"
@@ -17,7 +34,7 @@ ASSUMED_SPREAD: Final = 3.0  # a speed that nobody has measured
 LITTLE_SPREAD: Final = 2.0  # a speed measured over less than ENOUGH_SECONDS of audio
 LEAST_SPREAD: Final = 1.25  # a speed that was the same every day
 ENOUGH_SECONDS: Final = 600.0
-REPEATED: Final = 1.15  # the high figure: 10 % for Spot interruptions and 5 % for retries (G4)
+REPEATED: Final = 1 + (SPOT_PERCENT + RETRY_PERCENT) / 100  # the high figure: Spot interruptions and retries (G4)
 
 
 @dataclass(frozen=True)
@@ -32,24 +49,6 @@ class Speed:
     wall_seconds: float
     device_seconds: float
     chunks: int
-
-
-@dataclass(frozen=True)
-class Range:
-    """A figure and what it lies between."""
-
-    low: float
-    likely: float
-    high: float
-
-    def __add__(self, other: "Range") -> "Range":
-        return Range(self.low + other.low, self.likely + other.likely, self.high + other.high)
-
-    def times(self, factor: float) -> "Range":
-        return Range(self.low * factor, self.likely * factor, self.high * factor)
-
-
-NOTHING: Final = Range(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -83,96 +82,120 @@ class Audio:
 
 @dataclass(frozen=True)
 class Quote:
-    """audio_seconds as estimated; device_seconds: how long the device is busy; usd: dollars for that.
+    """audio_seconds as estimated; device_seconds: for how long the device is paid; lines: what it costs, by item.
 
-    basis: where the speed comes from, for a person.
+    price: of an hour of the device. basis: where the speed comes from, for a person.
     """
 
     episodes: int
     unknown: int
     audio_seconds: Range
     device_seconds: Range
-    usd: Range
+    lines: tuple[Line, ...]
     device: str
-    price_hour_usd: float
+    price: Price
     basis: str
 
+    @property
+    def cost(self) -> Amounts:
+        """All lines together."""
+        return amount(self.lines)
 
-def quote(
-    audio: Audio, model: str, device: str, speeds: Sequence[Speed], price_hour_usd: float, assumed_speed: float
-) -> Quote:
+    @property
+    def usd(self) -> Range:
+        """The same in dollars, as people and the table of approvals have it."""
+        return self.cost.usd
+
+    @property
+    def free(self) -> bool:
+        """Whether the device costs nothing: then nobody has to approve it."""
+        return self.price.micros == 0
+
+    def lasts(self, workers: int) -> Range:
+        """Seconds until it is done by so many workers at once."""
+        return self.device_seconds.times(1 / max(1, workers))
+
+
+def quote(audio: Audio, model: str, device: str, speeds: Sequence[Speed], price: Price, assumed_speed: float) -> Quote:
     """What `model` will take on `device` for this audio.
 
-    Formula, speeds in seconds of audio per second of device:
+    Formula, speeds in seconds of audio per second of a worker, which is paid for from the claim of a chunk to its
+    commit, cutting, loading and writing included:
 
-    - likely speed = Σ audio / Σ device seconds of the days that were measured; low and high are those
+    - likely speed = Σ audio / Σ wall seconds of the days that were measured; low and high are those
       of the slowest and the fastest day with at least ENOUGH_SECONDS of audio, and no nearer than LEAST_SPREAD;
       with less audio than that in all: likely ÷ and × LITTLE_SPREAD. Nothing measured: `assumed_speed` ÷ and ×
       ASSUMED_SPREAD;
     - device seconds low = audio low / fastest, likely = likely / likely, high = audio high / slowest × REPEATED;
-    - dollars = device seconds / 3600 × `price_hour_usd`. A CPU costs nothing.
+    - dollars = seconds × `price` of an hour, the buffers of the high figure in lines of their own.
 
     Args:
         speeds: of this model and device, measured on the last days.
-        price_hour_usd: what an hour of a device costs that is no CPU.
+        price: of an hour of this device.
         assumed_speed: of the settings, for a device that was never measured.
 
     Raises:
         ValueError: a price below zero or an assumed speed that is not above it.
     """
-    if price_hour_usd < 0 or assumed_speed <= 0:
-        raise ValueError(f"nothing can be quoted at {price_hour_usd} $/h and {assumed_speed} × real time")
-    price = hour_usd(device, price_hour_usd)
+    if price.micros < 0 or assumed_speed <= 0:
+        raise ValueError(f"nothing can be quoted at {price.micros} micro-dollars/h and {assumed_speed} × real time")
     speed, basis = _speed(speeds, assumed_speed)
     seconds = audio.estimate()
-    busy = Range(seconds.low / speed.high, seconds.likely / speed.likely, seconds.high / speed.low * REPEATED)
+    busy = Range(seconds.low / speed.high, seconds.likely / speed.likely, seconds.high / speed.low)
+    gpu = timed(Item.GPU, busy, price)
     return Quote(
-        audio.episodes, audio.unknown, seconds, busy, busy.times(price / 3600), device, price, f"{model}: {basis}"
+        audio.episodes,
+        audio.unknown,
+        seconds,
+        Range(busy.low, busy.likely, busy.high * REPEATED),
+        (gpu, *buffers(gpu)),
+        device,
+        price,
+        f"{model}: {basis}",
     )
 
 
-def hour_usd(device: str, gpu_hour_usd: float) -> float:
-    """Dollars of an hour of a device: a CPU is there anyway."""
-    return 0.0 if device == CPU else gpu_hour_usd
-
-
-def free_rule(device: str, price_hour_usd: float) -> str:
+def free_rule(device: str, hour: Micros) -> str:
     """The rule that approves what costs nothing; empty when it costs something."""
-    if price_hour_usd > 0:
+    if hour > 0:
         return ""
     return FREE_RULE if device == CPU else UNPRICED_RULE
 
 
 def _speed(days: Sequence[Speed], assumed: float) -> tuple[Range, str]:
-    days = [each for each in days if each.audio_seconds > 0 and each.device_seconds > 0]
+    days = [each for each in days if each.audio_seconds > 0 and _paid(each) > 0]
     if not days:
-        return _around(assumed, ASSUMED_SPREAD), f"{assumed:g} × real time is assumed, nothing was measured yet"
+        return around(assumed, ASSUMED_SPREAD), f"{assumed:g} × real time is assumed, nothing was measured yet"
     heard = sum(each.audio_seconds for each in days)
-    likely = heard / sum(each.device_seconds for each in days)
+    likely = heard / sum(map(_paid, days))
     measured = (
         f"{likely:.3g} × real time, measured over {heard / 3600:,.2f} h of audio since {min(d.day for d in days)}"
     )
     if heard < ENOUGH_SECONDS:
-        return _around(likely, LITTLE_SPREAD), measured
-    least = _around(likely, LEAST_SPREAD)
-    each_day = [each.audio_seconds / each.device_seconds for each in days if each.audio_seconds >= ENOUGH_SECONDS]
+        return around(likely, LITTLE_SPREAD), measured
+    least = around(likely, LEAST_SPREAD)
+    each_day = [each.audio_seconds / _paid(each) for each in days if each.audio_seconds >= ENOUGH_SECONDS]
     return Range(min([least.low, *each_day]), likely, max([least.high, *each_day])), measured
 
 
-def _around(likely: float, spread: float) -> Range:
-    return Range(likely / spread, likely, likely * spread)
+def _paid(day: Speed) -> float:
+    """Seconds that leases lasted, which is what is paid for."""
+    return max(day.wall_seconds, day.device_seconds)
 
 
-def total(quotes: Sequence[Quote], device: str, price_hour_usd: float) -> Quote:
-    """All of them together, on one device at one price. None at all is a quote of nothing."""
+def total(quotes: Sequence[Quote], device: str, price: Price, services: Sequence[Line] = ()) -> Quote:
+    """All of them together, on one device at one price. None at all is a quote of nothing.
+
+    services: what is paid beside the device.
+    """
     return Quote(
         episodes=sum(each.episodes for each in quotes),
         unknown=sum(each.unknown for each in quotes),
         audio_seconds=_sum(each.audio_seconds for each in quotes),
         device_seconds=_sum(each.device_seconds for each in quotes),
-        usd=_sum(each.usd for each in quotes),
+        lines=summed([*services, *(line for each in quotes for line in each.lines)]),
         device=device,
-        price_hour_usd=price_hour_usd,
+        price=price,
         basis="; ".join(dict.fromkeys(each.basis for each in quotes)),
     )
 

@@ -7,6 +7,7 @@ from podinsight.ports.billing import Billing
 from podinsight.ports.broker import JobQueue
 from podinsight.ports.captions import CaptionParser
 from podinsight.ports.clock import Clock
+from podinsight.ports.economy import DearItem, EconomyRows
 from podinsight.ports.fleet import Fleet
 from podinsight.ports.guard import Alerts, Findings, Memory, Notifier, OpenFinding, PostedAlert
 from podinsight.ports.intake import Holding, Intake
@@ -29,7 +30,7 @@ from podinsight.ports.store import (
 )
 from podinsight.ports.table import SegmentTable
 from podinsight.ports.web import Body, FeedParser, Fetcher, HostGate, MediaProbe, Piece, Probe
-from podinsight.ports.work import Decoded, Demand, Leftover, Reconciled, StageCount, WorkRows, WorkView
+from podinsight.ports.work import Decoded, Demand, LeaseHolder, Leftover, Reconciled, StageCount, WorkRows, WorkView
 
 __all__ = [
     "Alerts",
@@ -42,8 +43,10 @@ __all__ = [
     "Clock",
     "ControlBoard",
     "Cutter",
+    "DearItem",
     "Decoded",
     "Demand",
+    "EconomyRows",
     "Entry",
     "FeedParser",
     "Fetcher",
@@ -57,6 +60,7 @@ __all__ = [
     "Intake",
     "Interruptions",
     "JobQueue",
+    "LeaseHolder",
     "LedgerLine",
     "Leftover",
     "LivePrices",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from podinsight.domain.fleet import FleetState, Snapshot, Stopped, Zeroed
+from podinsight.domain.fleet import FleetState, Offer, Snapshot, Stopped, Zeroed
 
 
 class Fleet(Protocol):
@@ -36,6 +36,10 @@ class Fleet(Protocol):
 
     def state(self) -> FleetState:
         """What there is now. Never raises for a provider that is away. What is gone may be listed for a while."""
+        ...
+
+    def offer(self) -> Offer:
+        """What the next instance would be, and cost. Never raises: what is not known is reckoned as the dearest."""
         ...
 
     def scale(self, desired: int) -> int:

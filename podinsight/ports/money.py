@@ -110,12 +110,20 @@ class By(StrEnum):
 
 @dataclass(frozen=True)
 class Total:
-    """Lines of the ledger with the same key (empty: of none). estimated: micro-dollars at prices nobody was sure of."""
+    """Lines of the ledger with the same key (empty: of none). estimated: micro-dollars at prices nobody was sure of.
+
+    gpu_ms, idle_ms, cpu_ms: milliseconds of devices at work, of devices without work, and of fetching and planning.
+    bytes: of transfers, whatever their service.
+    """
 
     key: str
     micros: Micros
     estimated: Micros
     lines: int
+    gpu_ms: int = 0
+    idle_ms: int = 0
+    cpu_ms: int = 0
+    bytes: int = 0
 
 
 class Purse(Protocol):

@@ -1,6 +1,6 @@
 """The database: feeds, episodes, workers, control, hosts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,11 +9,12 @@ from podinsight.domain.episode import Episode
 from podinsight.domain.feed import Document, Feed, FeedItem, ParsedFeed
 from podinsight.domain.fleet import Snapshot
 from podinsight.domain.hosts import HostLimits, HostNote
+from podinsight.domain.metering import Meter
 from podinsight.domain.metrics import Metric
 from podinsight.domain.quote import Approval, ApprovalView, Speed
 from podinsight.ports.guard import Alerts, Findings, Memory
 from podinsight.ports.intake import Intake
-from podinsight.ports.money import Purse
+from podinsight.ports.money import Entry, Purse
 from podinsight.ports.work import WorkRows
 
 
@@ -61,6 +62,10 @@ class Catalogue(Protocol):
     def record_poll_error(self, feed_id: str, error: str, next_poll_at: float) -> None: ...
     def add_direct(self, item: FeedItem) -> Episode:
         """The episode of a bare audio URL, under the feed slug `direct`."""
+        ...
+
+    def audio_bytes(self) -> int:
+        """Of all audio that is in place."""
         ...
 
     def episode(self, episode_id: str) -> Episode | None: ...
@@ -160,14 +165,45 @@ class Workers(Protocol):
         """As many as this should be there again. False, and nothing changes, when the pool is not shut."""
         ...
 
-    def forget_dead(self, older_than: float) -> None: ...
+    def meters(self, pool: str) -> Sequence[Meter]:
+        """The time of each worker of this pool at one moment. One whose heartbeat is stale counts up to it; one that is
+        dead is in here until it was metered up to then."""
+        ...
+
+    def metered(self, meter: Meter, entries: Mapping[str, Entry]) -> bool:
+        """The due time of a meter is written down: `entries` by UTC day into the ledger, with what they count as spent,
+        in one transaction. Returns False when somebody else has written since it was read; then nothing changes."""
+        ...
+
+    def forget_dead(self, older_than: float) -> None:
+        """Those dead since before; a gpu worker only once it was metered, or a week later."""
+        ...
 
 
 class ControlBoard(Protocol):
     """Control state and the marks that periodic work leaves."""
 
-    def read(self) -> Control: ...
-    def write(self, state: Control) -> None: ...
+    def read(self) -> Control:
+        """What was written last; everything runs when nothing ever was."""
+        ...
+
+    def history(self) -> Sequence[Control]:
+        """What was written, the newest first, down to the last time that nothing was stopped; that one included."""
+        ...
+
+    def since(self, at: float) -> Sequence[Control]:
+        """What was written at that time and later, the newest first."""
+        ...
+
+    def write(self, state: Control) -> None:
+        """Holds from now on, whatever its `at` says; what was written before stays on record."""
+        ...
+
+    def revise(self, rule: Callable[[Sequence[Control]], Sequence[Control]]) -> Sequence[Control]:
+        """Writes what `rule` makes of the history, the oldest first, in one transaction: nobody writes in between.
+        `at` of 0 is the time of writing. Returns the history afterwards."""
+        ...
+
     def tick(self, name: str) -> None:
         """Periodic work `name` ran just now."""
         ...

@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 from podinsight.domain.episode import FetchedAudio, Projection, TranscriptFiles
 from podinsight.domain.work import Lease, Span, State, Ticket
+from podinsight.ports.economy import EconomyRows
 
 NO_DEVICE: Final = "none"  # what decoded a part that no device has heard: publisher's words
 
@@ -77,15 +78,34 @@ class Leftover:
     prefix: str
 
 
-class WorkRows(Protocol):
+@dataclass(frozen=True)
+class LeaseHolder:
+    """How many leases a worker holds. since: when the newest of them was given, epoch seconds."""
+
+    leases: int
+    since: float
+
+
+class WorkRows(EconomyRows, Protocol):
     """Work rows, chunks and lanes: the truth about every unit.
 
     Every method is one transaction, but for these: enqueueing and approving go in batches, dispatch, reconcile,
-    expire_worker and a claim that is refused for its device in two. Each step is whole by itself, and saying it again
-    does the rest.
+    expire_worker and a claim that is refused for its device in two, release_over_budget in batches. Each step is whole
+    by itself, and saying it again does the rest.
 
     Transitions keep the lanes' counters; a write that carries a lease whose token is no longer the row's raises
     `LeaseLost` and changes nothing.
+
+    A lease is paid up to its end (G1, G2). What it may cost by then is reserved in its claim and in each renewal, under
+    its token; whatever ends it settles that in the same transaction with a line of the ledger: the whole milliseconds
+    that it lasted, at the price of the worker's device. A device that nobody knows has a price. Where a price is
+    nothing, no budget is touched, and the ledger has a line all the same. A join costs nothing, nor does what
+    publishers wrote or a twin has. Of a fetch and a plan it is their worker's time that costs, of a fetch also the
+    bytes.
+
+    What does not fit under a ceiling (G3): that of the episode or the run holds what waits of this transcription, with
+    the reason `budget: …`, until `release_over_budget`; any other leaves it waiting, and GPU work is frozen, by the
+    month's ceiling everything halted, with an alert. A fetch or a plan is delayed by a quarter of an hour.
     """
 
     def enqueue_fetch(
@@ -175,6 +195,10 @@ class WorkRows(Protocol):
         """Units that run under a lease of this worker."""
         ...
 
+    def lease_holders(self) -> dict[str, LeaseHolder]:
+        """Every worker that holds a lease, by its id."""
+        ...
+
     def undo_dispatch(self, tickets: Sequence[Ticket]) -> None:
         """Back to `waiting`: the broker did not take the message."""
         ...
@@ -182,13 +206,18 @@ class WorkRows(Protocol):
     def claim(self, stage: str, episode_id: str, worker: str, lease_seconds: float) -> Lease | None:
         """Compare-and-set: the first `dispatched` unit of this episode and stage, else the first `waiting` one, becomes
         `running` under a new token. None when nothing is claimable, control forbids it, or the worker is draining or
-        unknown.
+        unknown, or what it may cost does not fit under a ceiling.
 
-        A worker whose device is no CPU gets no chunk that was approved because a CPU costs nothing. While no CPU
-        worker is up or at it, that transcription waits for its approval again, without its chunks."""
+        A worker whose device is no CPU, or a CPU that has a price, gets no chunk that was approved because a CPU costs
+        nothing. While no CPU worker without a price is up or at it, that transcription waits for its approval again,
+        without its chunks."""
         ...
 
-    def renew(self, lease: Lease, lease_seconds: float) -> None: ...
+    def renew(self, lease: Lease, lease_seconds: float) -> None:
+        """So long from now. Raises LeaseLost also where that does not fit under a ceiling: the unit was taken back
+        then, without a loss."""
+        ...
+
     def hand_back(self, lease: Lease) -> None:
         """`waiting` again, no attempt and no loss charged."""
         ...
@@ -290,6 +319,11 @@ class WorkRows(Protocol):
     def retry_failed(self, stage: str | None, host: str | None) -> int:
         """Failed rows start over with fresh attempts, and nothing that was made by others is made again: a join that
         failed is joined once more. Returns how many."""
+        ...
+
+    def release_over_budget(self) -> int:
+        """Transcriptions that were held by a ceiling wait again, and are asked again at their next claim. Returns how
+        many."""
         ...
 
     def demand(self, stage: str) -> Demand:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from podinsight.domain.episode import Episode
+from podinsight.domain.prices import CUDA, PriceBook
 from podinsight.domain.quote import (
     CPU,
     FREE_RULES,
@@ -18,28 +19,29 @@ from podinsight.domain.quote import (
     Quote,
     SpendingRule,
     free_rule,
-    hour_usd,
     quote,
     total,
 )
+from podinsight.domain.quote_lines import Freight, service_lines
 from podinsight.errors import ConfigError, Permanent
 from podinsight.ports import StatusStore, Workers
 from podinsight.services.gates import utc_day
 
 MEASURED_DAYS: Final = 7  # speeds of these last days, today included, say how fast it will be
-_RENTED: Final = "cuda"  # what a device that nobody has named is measured by
 
 
 @dataclass(frozen=True)
 class Prices:
-    """What the settings say: dollars of a GPU hour, a speed to assume, and what needs no person."""
+    """What the settings say: what things cost, a speed to assume, what needs no person, how many workers there may
+    be."""
 
-    gpu_hour_usd: float
+    book: PriceBook
     gpu_speed: float
     rule: SpendingRule
+    workers: int = 1
 
 
-def device_of_work(workers: Workers, machine: str, here: Callable[[], tuple[str, str]] | None) -> str:
+def device_of_work(workers: Workers, machine: str, here: Callable[[], tuple[str, str]] | None, book: PriceBook) -> str:
     """The device that transcriptions are to be priced for: that of the live gpu workers, the dearest of them.
 
     Without any: what this machine would choose. What is not known is priced, never free.
@@ -50,10 +52,7 @@ def device_of_work(workers: Workers, machine: str, here: Callable[[], tuple[str,
     """
     live = workers.live("gpu")
     devices = {each.device or (_device(here) if each.machine == machine else UNKNOWN_DEVICE) for each in live}
-    priced = sorted(devices - {CPU})
-    if priced:
-        return priced[0]
-    return CPU if devices else _device(here)
+    return max(sorted(devices), key=lambda each: (book.device(each).micros, each != CPU), default=None) or _device(here)
 
 
 def _device(here: Callable[[], tuple[str, str]] | None) -> str:
@@ -66,22 +65,34 @@ def _device(here: Callable[[], tuple[str, str]] | None) -> str:
 def quote_episodes(
     store: StatusStore, episodes: Mapping[str, Sequence[Episode]], device: str, prices: Prices, now: float
 ) -> Quote:
-    """What these episodes (by model) will take on `device`, by what was measured on the last MEASURED_DAYS."""
+    """What these episodes (by model) will take on `device`, by what was measured on the last MEASURED_DAYS; with what
+    downloading and cutting them costs, where it has not been done."""
     since = utc_day(now - (MEASURED_DAYS - 1) * 86400)
-    measured = _RENTED if device == UNKNOWN_DEVICE else device
+    measured = CUDA if device == UNKNOWN_DEVICE else device
+    hour = prices.book.device(device)
     quotes = [
         quote(
             audio_of(chosen),
             model,
             device,
             store.speech.speeds(since, model, measured),
-            prices.gpu_hour_usd,
+            hour,
             prices.gpu_speed,
         )
         for model, chosen in episodes.items()
         if chosen
     ]
-    return total(quotes, device, hour_usd(device, prices.gpu_hour_usd))
+    freight = freight_of([each for chosen in episodes.values() for each in chosen])
+    lasts = total(quotes, device, hour).lasts(prices.workers)
+    return total(quotes, device, hour, service_lines(freight, lasts, prices.book))
+
+
+def freight_of(episodes: Sequence[Episode]) -> Freight:
+    """What is still to be downloaded and cut for these. A length that a feed declares is one of bytes, mostly true."""
+    coming = [each for each in episodes if not each.audio_key]
+    declared = [each.length for each in coming if each.length]
+    unsaid = audio_of([each for each in coming if not each.length])
+    return Freight(sum(declared), unsaid.estimate(), audio_of(episodes).estimate())
 
 
 def quoted_seconds(episodes: Sequence[Episode]) -> dict[str, float]:
@@ -103,7 +114,7 @@ def audio_of(episodes: Sequence[Episode]) -> Audio:
 
 def rule_for(store: StatusStore, asked: Quote, prices: Prices, now: float) -> str:
     """The standing rule that would approve this now; empty when a person is needed."""
-    if free := free_rule(asked.device, asked.price_hour_usd):
+    if free := free_rule(asked.device, asked.price.micros):
         return free
     rule = prices.rule
     if (

@@ -1,5 +1,6 @@
 """The cost guard: what it works with, and what it does when a stop level is reached (G3, G5)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from podinsight.domain.alerts import Alert, Severity
@@ -42,13 +43,19 @@ class GuardRules:
 def freeze(store: StatusStore, why: str, key: str, mode: Mode | None = None) -> bool:
     """Freezes GPU work (mode HALTED: everything) and posts a critical alert, once for each key; CPU downloads go on
     under a freeze. Returns False when that much was stopped before, by anybody; then nothing changes."""
-    now = store.control.read()
-    wanted = replace(now, gpu_frozen=True, mode=mode or now.mode)
-    if (wanted.gpu_frozen, wanted.mode) == (now.gpu_frozen, now.mode):
-        return False
-    store.control.write(replace(wanted, by=GUARD, why=why))
-    store.alerts.post(Alert(key, Severity.CRITICAL, f"{_said(wanted)}: {why}", "`podrun resume` goes on."))
-    return True
+    written: list[Control] = []
+
+    def stop(history: Sequence[Control]) -> Sequence[Control]:
+        now = history[0] if history else Control()
+        wanted = replace(now, gpu_frozen=True, mode=mode or now.mode)
+        if (wanted.gpu_frozen, wanted.mode) != (now.gpu_frozen, now.mode):
+            written.append(replace(wanted, by=GUARD, why=why, at=0.0))
+        return written
+
+    store.control.revise(stop)
+    for each in written:
+        store.alerts.post(Alert(key, Severity.CRITICAL, f"{_said(each)}: {why}", "`podrun resume` goes on."))
+    return bool(written)
 
 
 def _said(control: Control) -> str:

@@ -1,14 +1,17 @@
 """Transcribing: claim a chunk, decode it, commit its part; whoever commits the last one joins them.
 
 Where the publisher's transcript was accepted it is taken instead of decoding (F12), and so is the transcript of another
-episode with the same audio (F10), by the same rows and fences.
+episode with the same audio (F10), by the same rows and fences. So whatever is there already comes first, in economy
+mode (G8) as always: neither ever needs a device. What must be decoded while economy mode is on is begun with the next
+smaller model that this machine has, and all chunks of an episode are decoded by the model of the first.
 """
 
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from podinsight.domain.economy import ASKED, saving, smaller_for
 from podinsight.domain.episode import Episode
 from podinsight.domain.parts import part_to_json
 from podinsight.domain.publisher import accepted, usable
@@ -33,7 +36,7 @@ class TranscribePorts:
 
     transcriber: None in a process that does not decode; it takes what publishers wrote, and hands back all else.
     captions: reads publishers' transcripts; None where they are not to be used. smaller: by model, those that may stand
-    in for it where memory does not do, in falling size.
+    in for it where memory does not do, in falling size. saving: those that do in economy mode.
     """
 
     store: StatusStore
@@ -43,6 +46,7 @@ class TranscribePorts:
     price: GpuPrice
     on_hang: Callable[[], None] | None = None
     smaller: Callable[[str], Sequence[str]] = lambda _model: ()
+    saving: Callable[[str], Sequence[str]] = lambda _model: ()
 
 
 def transcribe_episode(
@@ -145,6 +149,7 @@ def _decode(
         if for_nothing or not lease.params.get("approved"):
             ports.store.work.decode_instead(lease)
             return None
+        lease = _economical(ports, lease)
         smaller = ports.smaller(str(lease.params["model"]))
         part = hear_chunk(_device(ports), ports.objects, episode, lease.params, span, beat, smaller)
     key = f"{episode.parts}/{span.n}.{lease.token}.json"
@@ -153,6 +158,18 @@ def _decode(
     wall = time.monotonic() - started
     took = Decoded(part.end - part.start, wall, part.device_seconds, part.model, part.device, part.compute_type)
     return ports.store.work.commit_chunk(lease, key, took, times.lease)
+
+
+def _economical(ports: TranscribePorts, lease: Lease) -> Lease:
+    """The lease by whose params the chunk is decoded: with a smaller model where economy mode is on, this machine has
+    one, and nobody has begun the episode."""
+    if ASKED in lease.params or not ports.store.control.read().economy:
+        return lease
+    model = smaller_for(lease.params, ports.saving(str(lease.params["model"])))
+    if model is None or not ports.store.work.begin_smaller(lease, model):
+        return lease
+    _log.info("episode %s: economy mode: %s instead of %s", lease.episode_id, model, lease.params["model"])
+    return replace(lease, params=saving(lease.params, model))
 
 
 def _had(ports: TranscribePorts, episode: Episode, lease: Lease, span: Span) -> Part | None:

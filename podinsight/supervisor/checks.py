@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from podinsight.errors import PodinsightError
-from podinsight.ports import StatusStore, WorkerView
+from podinsight.ports import PoolSize, StatusStore, WorkerView
 from podinsight.settings import Settings
 from podinsight.supervisor import broker
 from podinsight.supervisor.processes import Record, adopt
 from podinsight.supervisor.registry import InstanceLock, Registry, StackState
-from podinsight.topology import QUEUES
+from podinsight.topology import GPU, QUEUES
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,25 @@ def ready_workers(views: list[WorkerView], settings: Settings, now: float) -> di
     return ready
 
 
+def comes(settings: Settings, pool: str) -> bool:
+    """Whether workers of this pool come with work and go without it."""
+    return pool == GPU.name and settings.fleet_scales and settings.gpu_workers > 0
+
+
+def awaited(settings: Settings) -> list[str]:
+    """The pools whose workers are there as long as the stack is."""
+    return [pool for pool in QUEUES if not (pool == GPU.name and settings.fleet_scales)]
+
+
+def _rising(views: list[WorkerView], settings: Settings) -> dict[str, set[str]]:
+    """pool → ids of workers that are starting, of pools whose workers come and go."""
+    found: dict[str, set[str]] = {}
+    for view in views:
+        if view.state == "starting" and comes(settings, view.pool):
+            found.setdefault(view.pool, set()).add(view.id)
+    return found
+
+
 def _process(name: str, found: list[int], trouble: str) -> Check:
     what = f"pid {found[0]}" if found else "not running; `podrun up` starts it"
     return Check(name, bool(found), f"{what}; {trouble}" if trouble else what)
@@ -86,7 +105,7 @@ def _database(
         store = open_store()
         try:
             store.ping()
-            desired = store.workers.desired()
+            sizes = store.workers.pools()
             views = store.workers.list(socket.gethostname())
             ticks = store.control.ticks()
         finally:
@@ -99,20 +118,48 @@ def _database(
     alive = living(registry, state)
     # A heartbeat stays fresh for a while after its worker was killed: the process counts too.
     working = {record.instance for record in alive if record.instance}
+    rising = _rising(views, settings)
     pools = [
-        _pool(name, len(ready.get(name, set()) & working), desired.get(name), state, supervised) for name in QUEUES
+        _pool(
+            name,
+            len(ready.get(name, set()) & working),
+            sizes.get(name),
+            state,
+            supervised,
+            rising=len(rising.get(name, set()) & working),
+            comes=comes(settings, name),
+        )
+        for name in QUEUES
     ]
     beats = [record for record in alive if record.role == "beat"]
     return [Check("database", True, "answers"), *pools, _beat(settings, state, beats, ticks, now)]
 
 
-def _pool(pool: str, ready: int, desired: int | None, state: StackState, supervised: bool) -> Check:
-    """Of a pool that should have no workers all is well only while somebody sees to it."""
+def _pool(
+    pool: str,
+    ready: int,
+    size: PoolSize | None,
+    state: StackState,
+    supervised: bool,
+    *,
+    rising: int = 0,
+    comes: bool = False,
+) -> Check:
+    """Of a pool that should have no workers all is well only while somebody sees to it.
+
+    comes: its workers come with work. rising: those of it that are starting, which is what they should do then.
+    """
     trouble = state.troubles.get(pool, "")
-    if desired is None:
+    if size is None:
         return Check(pool, False, "was never started; `podrun up` starts it")
-    detail = f"{ready} of {desired} ready"
-    enough = ready >= desired and (ready > 0 or supervised)
+    detail = f"{ready} of {size.desired} ready"
+    if size.kept is not None:
+        detail += f" (shut: {size.kept.reason})"
+    elif rising:
+        detail += f", {rising} starting"
+    elif comes and not size.desired:
+        detail += " (comes with work)"
+    enough = ready + rising >= size.desired and (ready + rising > 0 or supervised)
     return Check(pool, enough and not trouble, f"{detail}; {trouble}" if trouble else detail)
 
 

@@ -15,6 +15,7 @@ from podinsight.topology import QUEUES
 
 # Where the packages `podinsight` and `workers` lie, so that `-m podinsight.supervisor` and `-A workers` resolve.
 PROJECT_ROOT = Path(podinsight.__file__).resolve().parent.parent
+_SHOWN_SECONDS = 600  # how long Flower lists a worker that is gone: gpu workers come and go all day
 
 
 class Commands(Protocol):
@@ -48,7 +49,12 @@ class StackCommands:
         ]
 
     def flower(self) -> list[str]:
-        return [*_celery("flower"), "--address=127.0.0.1", f"--port={self.settings.flower_port}"]
+        return [
+            *_celery("flower"),
+            "--address=127.0.0.1",
+            f"--port={self.settings.flower_port}",
+            f"--purge_offline_workers={_SHOWN_SECONDS}",
+        ]
 
     def worker(self, pool: str, instance: str) -> list[str]:
         queue = QUEUES[pool]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from podinsight.errors import PodinsightError
 from podinsight.ports import StatusStore, WorkerView
 from podinsight.supervisor.processes import Record
-from podinsight.supervisor.thinning import thin
+from podinsight.supervisor.thinning import DeadMan, thin
 
 log = logging.getLogger(__name__)
 
@@ -24,14 +24,19 @@ class DatabaseLine:
 
     desired: pool → count as last read, None before the first time. shut: pools that should be empty now, also of
     workers that hold leases. listed: the workers of this machine that are not dead. trouble: why the database cannot
-    be used now, else empty.
+    be used now, else empty: then what was read last holds, and workers go on with what they have.
+
+    decision_seconds: how long a decision about the number of gpu workers is good for (thinning.DeadMan).
     """
 
-    def __init__(self, open_store: Callable[[], StatusStore], machine: str) -> None:
+    def __init__(
+        self, open_store: Callable[[], StatusStore], machine: str, decision_seconds: float | None = None
+    ) -> None:
         self.desired: dict[str, int] | None = None
         self.shut: frozenset[str] = frozenset()
         self.listed: tuple[WorkerView, ...] = ()
         self.trouble = ""
+        self._dead_man = DeadMan(decision_seconds)
         self._open_store = open_store
         self._machine = machine
         self._store: StatusStore | None = None
@@ -44,6 +49,11 @@ class DatabaseLine:
         self._woken = False
         # A daemon: a thread that hangs in a locked database must not keep the supervisor from ending.
         self._thread = threading.Thread(target=self._work, name="database", daemon=True)
+
+    @property
+    def undecided(self) -> str:
+        """Why gpu workers are let go although the database wants some; else empty."""
+        return self._dead_man.trouble
 
     def start(self) -> None:
         self._thread.start()
@@ -127,7 +137,10 @@ class DatabaseLine:
             store.workers.forget_dead(FORGET_SECONDS)
             self._list_at = time.monotonic() + LIST_SECONDS
         sizes = store.workers.pools()
-        desired = {pool: size.desired for pool, size in sizes.items()}
+        told = self._dead_man.trouble
+        desired = self._dead_man.wanted({pool: size.desired for pool, size in sizes.items()}, store.control.ticks())
+        if bool(told) != bool(self._dead_man.trouble):
+            log.warning("gpu workers: %s", self._dead_man.trouble or "somebody decides again how many there should be")
         free = thin(store, crowded, desired) if crowded else set()
         with self._changed:
             self.shut = frozenset(pool for pool, size in sizes.items() if size.kept is not None)

@@ -21,6 +21,7 @@ from podinsight.supervisor.introduce import Introduction
 from podinsight.supervisor.launcher import Launcher, Singleton
 from podinsight.supervisor.processes import Record, bury_orphans, stop
 from podinsight.supervisor.registry import InstanceLock, Registry, StackState
+from podinsight.topology import GPU
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,8 @@ class Supervisor:
         self._registry = Registry(settings.state_dir)
         self._lock = InstanceLock(settings.state_dir)
         launcher = Launcher(self._registry, child_environ(settings, environ))
-        self._line = DatabaseLine(open_store, socket.gethostname())
+        good_seconds = settings.decision_holds_seconds if settings.fleet_scales else None
+        self._line = DatabaseLine(open_store, socket.gethostname(), good_seconds)
         self._crew = Crew(launcher, self._commands, self._line, settings.stop_seconds, settings.worker_stale_seconds)
         self._broker: Singleton | None = None
         if broker.is_embedded(settings.redis_url, settings.broker_port):
@@ -174,6 +176,8 @@ class Supervisor:
         troubles |= self._crew.troubles()
         if self._line.trouble:
             troubles["database"] = self._line.trouble
+        if self._line.undecided:
+            troubles.setdefault(GPU.name, self._line.undecided)
         records = [each.child.record for each in self._singletons() if each.child is not None]
         state = StackState((*records, *self._crew.records()), troubles, stopping)
         if state != self._saved:

@@ -18,7 +18,7 @@ from podinsight.supervisor.commands import PROJECT_ROOT, Commands, StackCommands
 from podinsight.supervisor.processes import Child, Record, adopt, find, start, stop, tail
 from podinsight.supervisor.registry import InstanceLock, Registry, StackState
 from podinsight.supervisor.run import Supervisor, already_running, check_ports
-from podinsight.topology import QUEUES
+from podinsight.topology import GPU, QUEUES, SCALE_TICK
 
 READY_SECONDS = 30.0
 StoreOpener = Callable[[], StatusStore]
@@ -56,7 +56,7 @@ def up(
     Raises:
         PortInUse: somebody else has a port that it needs; nothing was started (exit code 3).
         Unavailable: a part did not come up; its last log lines are in the text and everything is stopped again.
-        ConfigError: from the database, or the state folder cannot be used.
+        ConfigError: from the database, the state folder cannot be used, or nobody can be told at an address.
         KeyboardInterrupt: as it came; what was started is stopped again.
     """
     began = time.monotonic()
@@ -70,11 +70,11 @@ def up(
     if embedded:
         commands.broker()  # says now that there is no program for it
     check_ports(settings, _own_roles(settings, registry))
+    _check_addresses(settings)
     store = (open_store or _opener(settings))()
     keeper: Child | None = None
     try:
-        for pool in QUEUES:
-            store.workers.set_desired(pool, getattr(settings, f"{pool}_workers"))
+        _set_sizes(settings, store)
         lonely = registry.keeper()
         if lonely is not None:  # it waits to start a supervisor; ours does that now
             _end_keeper(lonely, settings.stop_seconds + 5.0)
@@ -104,6 +104,13 @@ def up(
     seconds = time.monotonic() - began
     pid = lock.holder() or 0
     return UpResult(True, pid, seconds, f"running (supervisor pid {pid}), ready after {seconds:.1f} s")
+
+
+def _check_addresses(settings: Settings) -> None:
+    if settings.notify_critical or settings.notify_warning or settings.notify_summary:
+        from podinsight.bootstrap import notified_services  # loads Apprise, which few installations need
+
+        notified_services(settings)
 
 
 def down(
@@ -210,13 +217,23 @@ class _Readiness:
         except PodinsightError:
             return "all"
         ready = checks.ready_workers(views, self.settings, time.time())
-        for pool in QUEUES:
+        for pool in checks.awaited(self.settings):
             if len(ready.get(pool, set()) & living) < desired.get(pool, 0):
                 return pool
         return None
 
 
 # ---------------------------------------------------------------------------------------------------- helpers
+
+
+def _set_sizes(settings: Settings, store: StatusStore) -> None:
+    """gpu workers that come with work begin at none, whatever a predecessor left; that is a decision like the scaler's,
+    whose first one is due in a moment."""
+    for pool in QUEUES:
+        scales = pool == GPU.name and settings.fleet_scales
+        store.workers.set_desired(pool, 0 if scales else getattr(settings, f"{pool}_workers"))
+    if settings.fleet_scales:
+        store.control.tick(SCALE_TICK)
 
 
 def _opener(settings: Settings) -> StoreOpener:

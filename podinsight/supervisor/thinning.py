@@ -1,9 +1,36 @@
 """Scale-in: a pool that has too many workers loses those that hold no work (G6)."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 from podinsight.ports import StatusStore
 from podinsight.supervisor.pools import DRAINING
+from podinsight.topology import GPU, SCALE_TICK
+
+
+class DeadMan:
+    """A decision about the number of gpu workers is good for a while only (scenario 11).
+
+    Who decides runs in a worker of its own and hears of it by the broker: when one of them is gone, idle workers would
+    stay for ever. `good_seconds` after the last decision (or after this supervisor's start, when that was later) none
+    of them is wanted any more: those without work go and nobody is started, until somebody decides again. None: the
+    pool is as large as it is, and nobody decides.
+
+    trouble: what is wrong, for a person; else empty.
+    """
+
+    def __init__(self, good_seconds: float | None, now: Callable[[], float] = time.time) -> None:
+        self.trouble = ""
+        self._good, self._now, self._began = good_seconds, now, now()
+
+    def wanted(self, desired: Mapping[str, int], ticks: Mapping[str, float]) -> dict[str, int]:
+        """What is to be carried out of what the database wants (pool → count), by when decisions were made."""
+        silent = self._now() - max(self._began, ticks.get(SCALE_TICK, 0.0))
+        if self._good is None or silent <= self._good:
+            self.trouble = ""
+            return dict(desired)
+        self.trouble = f"nobody has decided for more than {self._good:.0f} s how many there should be: idle ones go"
+        return {**desired, GPU.name: 0}
 
 
 def thin(store: StatusStore, crowded: Mapping[str, Sequence[str]], desired: Mapping[str, int]) -> set[str]:

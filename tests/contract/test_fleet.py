@@ -9,7 +9,7 @@ import pytest
 
 from podinsight.adapters.database import SqlStore
 from podinsight.adapters.local_fleet import LocalFleet
-from podinsight.domain.fleet import InstanceState
+from podinsight.domain.fleet import InstanceState, Offer, Rate
 from podinsight.domain.work import Lease
 from podinsight.errors import Refused, Unavailable
 from tests.conftest import LIMITS, STALE_SECONDS
@@ -249,3 +249,32 @@ def test_what_is_expected_is_starting_until_it_registers(shared: SqlStore) -> No
     shared.workers.register("g2", "here", "gpu", 13, 1)
     assert shared.workers.heartbeat("g2") == "draining"
     assert not shared.workers.retire("nobody")
+
+
+def test_what_is_offered_is_what_comes(world: World) -> None:
+    """G5: the price of a launch is known before it, and is that of what comes."""
+    offer = world.fleet.offer()
+    grown(world, 1)
+    (instance,) = world.fleet.state().living
+    assert world.fleet.offer().rate == instance.rate == offer.rate
+    assert world.away().offer().rate.micros >= 0, "it never raises"
+
+
+def test_a_worker_that_has_not_said_its_device_is_priced_as_the_dearest_of_the_others(clock: ManualClock) -> None:
+    store = open_migrated("sqlite://", clock, LIMITS, STALE_SECONDS)
+    prices = {"": 9, "cpu": 1, "cuda": 5, "here": 3}
+
+    def fleet(device: str) -> LocalFleet:
+        return LocalFleet(
+            store, clock, MOST, STALE_SECONDS, lambda kind: Rate(prices[kind], "list"), device=lambda: device
+        )
+
+    assert (fleet("here").offer(), fleet("").offer().rate.micros) == (Offer("here", Rate(3, "list")), 9)
+    store.workers.expect("g1", "m", "gpu", 1)
+    assert [(each.kind, each.rate.micros) for each in fleet("here").state().living] == [("here", 3)]
+    assert [(each.kind, each.rate.micros) for each in fleet("").state().living] == [("unknown device", 9)]
+    store.workers.register("g2", "m", "gpu", 2, 1, "cpu")
+    store.workers.register("g3", "m", "gpu", 3, 1, "cuda")
+    assert {each.id: each.rate.micros for each in fleet("here").state().living} == {"g1": 5, "g2": 1, "g3": 5}
+    assert fleet("here").offer().kind == "cuda"
+    store.close()

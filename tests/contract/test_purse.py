@@ -238,10 +238,13 @@ def test_the_ledger_adds_up_whatever_it_is_asked_by(store: SqlStore, purse: SqlP
     everything = sure.micros * 2 + unsure.micros * 2
     for by in By:
         assert sum(each.micros for each in purse.totals(by, DAY, "2023-12-02")) == everything
-    assert purse.totals(By.SERVICE, DAY, "2023-12-02") == [Total("gpu", 292_224, 0, 2), Total("egress", 2, 2, 2)]
-    assert purse.totals(By.ITEM, DAY, "2023-12-01", over=146_112) == [Total("e1", 146_113, 1, 2)]
+    assert purse.totals(By.SERVICE, DAY, "2023-12-02") == [
+        Total("gpu", 292_224, 0, 2, gpu_ms=2_000_002),
+        Total("egress", 2, 2, 2, bytes=6),
+    ]
+    assert purse.totals(By.ITEM, DAY, "2023-12-01", over=146_112) == [Total("e1", 146_113, 1, 2, 1_000_001, bytes=3)]
     assert [each.key for each in purse.totals(By.DAY, DAY, "2023-12-01")] == [DAY, "2023-12-01"]
-    assert purse.totals(By.MONTH, "2023-12-01", "2023-12-31") == [Total("2023-12", 146_113, 1, 2)]
+    assert purse.totals(By.MONTH, "2023-12-01", "2023-12-31") == [Total("2023-12", 146_113, 1, 2, 1_000_001, bytes=3)]
     recount_money(store)
 
 

@@ -6,14 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from podinsight.adapters.database import SqlStore, open_store
+from podinsight.adapters.database import SqlStore
 from podinsight.adapters.database.speech_days import add_speech
 from podinsight.domain.metrics import Metric
+from podinsight.domain.money import micros
+from podinsight.domain.prices import Price
 from podinsight.domain.quote import FREE_RULE, Approval, Audio, Quote, Range, Speed, quote
-from podinsight.ports import Decoded
-from tests.conftest import LIMITS, STALE_SECONDS
+from podinsight.domain.quote_lines import Amounts, Item, Line
+from podinsight.ports import Bearer, Decoded
+from tests.conftest import STALE_SECONDS
 from tests.support.clock import ManualClock
 from tests.support.rows import Rows
+from tests.support.spending import entry
 
 DAY, NEXT_DAY = "2026-11-22", "2026-11-23"
 NOON = 1_795_348_800.0  # 2026-11-22 12:00 UTC
@@ -34,7 +38,9 @@ def decode(store: SqlStore, took: Decoded, day: str = DAY) -> None:
 
 
 def asked(high: float) -> Quote:
-    return replace(quote(Audio(3600.0, 3), "base", "cuda", [], 0.5, 12.0), usd=Range(high / 4, high / 2, high))
+    cost = Amounts(*(micros(str(each)) for each in (high / 4, high / 2, high)))
+    found = quote(Audio(3600.0, 3), "base", "cuda", [], Price(500_000, "test"), 12.0)
+    return replace(found, lines=(Line(Item.GPU, found.device_seconds, "h", cost),))
 
 
 def by_rule(high: float) -> Approval:
@@ -85,10 +91,12 @@ def test_chunks_of_many_at_once_all_count(store: SqlStore, another: Callable[[],
     assert (found.chunks, found.audio_seconds) == (40, 14_400.0)
 
 
-def test_the_cost_of_a_day_is_that_of_devices_that_are_no_cpu(store: SqlStore) -> None:
-    """T9: GPUCostToday, at the price of the settings (0.526 $/h when nobody says otherwise)."""
+def test_the_cost_of_a_day_is_what_its_gpu_work_has_cost(store: SqlStore) -> None:
+    """T9: GPUCostToday, as the ledger has it."""
     decode(store, replace(TOOK, device_seconds=1800.0))
     decode(store, replace(TOOK, device="cpu", compute_type="int8", audio_seconds=3240.0, device_seconds=324.0))
+    for token, spent in (("t1", entry(200_000)), ("t2", entry(63_000)), ("t3", entry(5_000_000, "fetch", "cpu", ""))):
+        store.purse.charge(token, Bearer(DAY, "e1"), [spent])
     assert store.metrics.read(DAY) == [
         Metric("AudioHours", 0.9, "h", {"model": "base", "device": "cpu"}),
         Metric("DecodingSpeed", 10.0, "x", {"model": "base", "device": "cpu"}),
@@ -100,11 +108,11 @@ def test_the_cost_of_a_day_is_that_of_devices_that_are_no_cpu(store: SqlStore) -
     assert store.metrics.read(NEXT_DAY) == []
 
 
-def test_the_price_is_that_of_the_settings(clock: ManualClock) -> None:
-    store = open_store("sqlite://", clock, LIMITS, STALE_SECONDS, gpu_hour_usd=4.0)
-    decode(store, replace(TOOK, device_seconds=900.0))
-    assert [each.value for each in store.metrics.read(DAY) if each.name == "GPUCostToday"] == [1.0]
-    store.close()
+def test_idle_machines_cost_too_and_decoding_may_cost_nothing(store: SqlStore) -> None:
+    decode(store, replace(TOOK, device="cpu"), NEXT_DAY)
+    store.purse.charge("idle:g1", Bearer(DAY), [entry(40_000, "idle", "idle", "cuda")])
+    assert store.metrics.read(DAY) == [Metric("GPUCostToday", 0.04, "USD")]
+    assert store.metrics.read(NEXT_DAY)[-1] == Metric("GPUCostToday", 0.0, "USD")
 
 
 def test_approvals_add_up_by_utc_day(store: SqlStore, clock: ManualClock) -> None:

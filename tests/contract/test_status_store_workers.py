@@ -8,9 +8,10 @@ import pytest
 from podinsight.adapters.database import SqlStore, open_store
 from podinsight.domain.control import Control, Mode
 from podinsight.errors import ConfigError, Unavailable
-from podinsight.ports import WorkerView
+from podinsight.ports import LeaseHolder, WorkerView
 from tests.conftest import LIMITS, STALE_SECONDS
 from tests.support.clock import ManualClock
+from tests.support.rows import LEASE_SECONDS, Rows
 
 
 def test_a_worker_is_ready_once_it_is_registered(store: SqlStore, clock: ManualClock) -> None:
@@ -117,3 +118,22 @@ def test_a_database_url_that_cannot_be_used_is_refused(clock: ManualClock, url: 
     with pytest.raises(ConfigError) as caught:
         open_store(url, clock, LIMITS, STALE_SECONDS)
     assert "secret" not in str(caught.value)
+
+
+def test_lease_holders_and_since_when_the_newest_lease_is_held(rows: Rows) -> None:
+    """G5: a chunk that was begun is progress, a lease that is renewed is none."""
+    ids = rows.transcribes(2)
+    assert rows.work.lease_holders() == {}
+    began = rows.clock.now()
+    first = rows.claim(ids[0], "transcribe", "g1")
+    rows.clock.advance(9)
+    rows.work.renew(first, LEASE_SECONDS)
+    assert rows.work.lease_holders() == {"g1": LeaseHolder(1, began)}
+    second = rows.claim(ids[1], "transcribe", "g1")
+    assert rows.work.lease_holders() == {"g1": LeaseHolder(2, began + 9)}
+    (other,) = rows.fetches(1, feed="b")
+    rows.clock.advance(1)
+    rows.claim(other)
+    for lease in (first, second):
+        rows.work.hand_back(lease)
+    assert rows.work.lease_holders() == {"w1": LeaseHolder(1, began + 10)}

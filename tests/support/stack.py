@@ -24,6 +24,7 @@ from podinsight.supervisor import stack as supervised
 from podinsight.topology import PRIORITIES
 
 QUICK = {
+    "PODINSIGHT_FLEET": "fixed",  # the gpu workers are there from the start
     "PODINSIGHT_LEASE_SECONDS": "3",
     "PODINSIGHT_RENEW_SECONDS": "0.7",
     "PODINSIGHT_DISPATCH_EXPIRY_SECONDS": "3",

@@ -115,6 +115,7 @@ def make_stack(folder: Path, **more: str) -> StandInStack:
         "stop_seconds": "2",
         "heartbeat_seconds": "0.5",
         "worker_stale_seconds": "5",
+        "fleet": "fixed",
         **more,
     }
     environ = {f"PODINSIGHT_{name.upper()}": value for name, value in names.items()}

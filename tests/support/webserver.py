@@ -50,6 +50,7 @@ class Request:
     path: str
     host: str
     headers: Mapping[str, str]
+    body: bytes = b""
 
 
 class WebServer:
@@ -189,10 +190,11 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         web = self.server.web
         with web.busy(host):
-            reply = web.take(Request(self.path.partition("?")[0], host, headers))
+            body = self.rfile.read(int(headers.get("content-length", 0)))
+            reply = web.take(Request(self.path.partition("?")[0], host, headers, body))
             self._answer(reply)
 
-    do_HEAD = do_GET
+    do_HEAD = do_POST = do_GET
 
     def _answer(self, reply: Reply) -> None:
         while reply.gate and not reply.gate.wait(TICK):

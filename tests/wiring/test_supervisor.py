@@ -4,22 +4,28 @@ import os
 import signal
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 
 from podinsight.adapters.redis_gate import RedisGate
+from podinsight.bootstrap import emergency_ports
 from podinsight.domain.hosts import HostRule
 from podinsight.errors import Unavailable
 from podinsight.ports import StatusStore
+from podinsight.services.emergency import shut_down
 from podinsight.supervisor import stack
 from podinsight.supervisor.broker import PortInUse, port_taken
 from podinsight.supervisor.checks import Check
+from podinsight.supervisor.database_line import DatabaseLine
 from podinsight.supervisor.processes import created
 from podinsight.supervisor.registry import Registry
+from podinsight.supervisor.remaining import remaining
 from podinsight.topology import QUEUES
 from tests.support.stand_in_child import BROKEN, STUBBORN
 from tests.support.stand_in_stack import StandInCommands, StandInStack, make_stack, wait_for
@@ -354,3 +360,68 @@ def test_the_gate_on_a_broker_of_somebody_else_is_never_opened(tmp_path: Path) -
 
 def log_of(stack: StandInStack, role: str) -> str:
     return (stack.settings.state_dir / "logs" / f"{role}.log").read_text()
+
+
+def test_gpu_workers_of_a_local_fleet_begin_at_none_whatever_was_left(tmp_path: Path) -> None:
+    """G6: `up` does not wait for gpu workers; those that the database comes to want are started, at the next `up` none
+    are."""
+    local = make_stack(tmp_path / "state", fleet="local", gpu_workers="2")
+    try:
+        assert local.up().started
+        assert local.pids()["gpu"] == []
+        assert local.health()["gpu"] == Check("gpu", True, "0 of 0 ready (comes with work)")
+        with local.store() as store:
+            assert (store.workers.desired()["gpu"], "scale" in store.control.ticks()) == (0, True)
+            store.workers.set_desired("gpu", 2)
+        wait_for(lambda: len(ready(local, "gpu")) == 2)
+        local.down()
+        local.up()
+        assert local.pids()["gpu"] == []
+    finally:
+        local.down()
+    assert local.processes() == []
+
+
+def test_scenario_11_a_supervisor_lets_idle_gpu_workers_go_when_nobody_decides_any_more(tmp_path: Path) -> None:
+    """The second half: with the broker down `scale_fleet` cannot run. The line to the database that the supervisor
+    reads says so, and thins the pool but for lease holders."""
+    stack = make_stack(tmp_path / "state")
+    with stack.store() as store:
+        store.workers.set_desired("gpu", 2)
+        store.workers.set_desired("fetch", 1)
+        for name in ("gpu-1", "gpu-2"):
+            store.workers.register(name, "here", "gpu", 1, 1, "cpu")
+        line = DatabaseLine(stack.open_store, "here", decision_seconds=1.0)
+        line.start()
+        wait_for(lambda: line.desired == {"gpu": 2, "fetch": 1} and not line.undecided)
+        wait_for(lambda: line.desired == {"gpu": 0, "fetch": 1})
+        assert "nobody has decided" in line.undecided
+        crowded = {"gpu": ("gpu-2", "gpu-1")}
+        wait_for(lambda: line.spare(crowded) == ["gpu-2", "gpu-1"])
+        store.control.tick("scale")
+        wait_for(lambda: line.desired == {"gpu": 2, "fetch": 1} and not line.undecided)
+
+
+@pytest.mark.parametrize("supervised", [True, False])
+def test_an_emergency_shutdown_proves_zero_with_a_supervisor_and_without(tmp_path: Path, supervised: bool) -> None:
+    """G9, scenario 11: the broker is down; where no supervisor is left either, the shutdown ends the workers itself."""
+    stack = make_stack(tmp_path / "state", gpu_workers="2", worker_stale_seconds="3")
+    try:
+        stack.up()
+        if not supervised:
+            kill_supervisor_and_keeper(stack)
+            kill(stack.pid("broker"))
+        assert len(stack.pids()["gpu"]) == 2
+        with stack.store() as store:
+            settings = stack.settings
+            left, pause = partial(remaining, settings, store), partial(time.sleep, 0.2)
+            done = shut_down(emergency_ports(settings, store, left, pause), "ada", "drill", 30)
+            assert done.is_proven, done.unproven
+            assert len(done.instances) == 2
+            assert store.control.read().gpu_frozen
+        assert stack.pids()["gpu"] == []
+        assert stack.up().started is not supervised
+        assert stack.pids()["gpu"] == [], "it stays shut over a restart"
+    finally:
+        stack.down()
+    assert stack.processes() == []

@@ -3,6 +3,7 @@
 from podinsight.adapters.database.catalogue import SqlCatalogue
 from podinsight.adapters.database.commits import Commits
 from podinsight.adapters.database.dispatching import Dispatching
+from podinsight.adapters.database.economy import Economy
 from podinsight.adapters.database.engine import Database
 from podinsight.adapters.database.guard import SqlAlerts, SqlFindings, SqlMemory
 from podinsight.adapters.database.hosts import SqlHosts
@@ -18,7 +19,7 @@ from podinsight.domain.prices import Terms
 from podinsight.ports import Clock
 
 
-class SqlWork(Dispatching, Commits, Views):
+class SqlWork(Dispatching, Commits, Economy, Views):
     """ports.WorkRows."""
 
 

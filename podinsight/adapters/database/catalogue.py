@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from podinsight.adapters.database.engine import Database, storable
 from podinsight.adapters.database.episode_rows import episode_query, to_episode
@@ -188,6 +188,11 @@ class SqlCatalogue:
             query = query.where(episodes.c.feed_id == feed_id)
         with self._db.read() as conn:
             return [to_episode(row) for row in conn.execute(query)]
+
+    def audio_bytes(self) -> int:
+        query = select(func.coalesce(func.sum(episodes.c.audio_bytes), 0)).where(episodes.c.audio_key.is_not(None))
+        with self._db.read() as conn:
+            return int(conn.execute(query).scalar_one())
 
     def unregistered(self, limit: int) -> list[Episode]:
         query = episode_query().where(episodes.c.unregistered.is_not(None)).order_by(episodes.c.unregistered)

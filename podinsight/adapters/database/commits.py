@@ -13,12 +13,14 @@ from podinsight.adapters.database.lanes import LaneMoves
 from podinsight.adapters.database.leases import Leases
 from podinsight.adapters.database.models import chunks, episodes, inline, leftovers, state_is, work
 from podinsight.adapters.database.speech_days import add_speech
+from podinsight.adapters.database.spending import Spent
 from podinsight.adapters.database.units import ENQUEUE_LOCK, JOIN_N, column_values, set_aside
 from podinsight.domain.episode import Episode, FetchedAudio, Projection, PublisherTranscript, TranscriptFiles
 from podinsight.domain.held import WAITS_FOR_PLAN
 from podinsight.domain.work import Lease, Span, State
 from podinsight.errors import LeaseLost
 from podinsight.ports import Decoded
+from podinsight.ports.work import NO_DEVICE
 from podinsight.topology import STAGES
 
 
@@ -37,6 +39,7 @@ class Commits(Again, Leases):
         with self._transition() as (conn, moves):
             row = self._held_row(conn, lease)
             result = self._fetched(conn, lease.episode_id, audio)
+            moves.spent[lease.token] = Spent(wall_seconds, audio.size)
             self._move(conn, moves, work, row, State.DONE, "", result=result, projected=False)
             moves.downloads[row.feed_id].update(downloaded=1, received=audio.size)
             self._record_run(conn, lease, "done", wall_seconds=wall_seconds)
@@ -63,6 +66,7 @@ class Commits(Again, Leases):
                 "copies": [[f"{folder}/plan.json", episode.plan_name]],
                 "detail": {"folder": folder, "spans": [[span.n, span.start, span.end] for span in spans]},
             }
+            moves.spent[lease.token] = Spent(wall_seconds)
             self._move(conn, moves, work, row, State.DONE, "", result=result, projected=False)
             if not self.release_transcribe(conn, moves, lease.episode_id):
                 conn.execute(insert(leftovers).values(prefix=f"{folder}/", at=self._clock.now()))
@@ -71,6 +75,7 @@ class Commits(Again, Leases):
     def commit_chunk(self, lease: Lease, part_key: str, took: Decoded, lease_seconds: float) -> Lease | None:
         with self._transition() as (conn, moves):
             row = self._held_row(conn, lease)
+            moves.spent[lease.token] = Spent(model=took.model, heard=took.device != NO_DEVICE)
             self._move(conn, moves, chunks, row, State.DONE, "", part_key=part_key, losses=0)
             self._forget_losses(conn, lease.episode_id)
             self._record_run(conn, lease, "done", wall_seconds=took.wall_seconds)

@@ -2,8 +2,8 @@
 
 from sqlalchemy import Connection, select
 
+from podinsight.adapters.database.meters import READY
 from podinsight.adapters.database.models import chunks, work, workers
-from podinsight.adapters.database.registry import READY
 from podinsight.adapters.database.transcriptions import Transcriptions
 from podinsight.adapters.database.units import JOIN_N
 from podinsight.domain.held import unapproved
@@ -14,17 +14,16 @@ from podinsight.domain.work import State
 class Devices(Transcriptions):
     """The part of ports.WorkRows that keeps chunks from devices that nobody approved."""
 
-    def _may_decode(self, conn: Connection, episode_id: str, n: int, worker: str) -> bool:
-        """Whether this worker's device may have the chunk. A device that is not known is priced, never free; a join
-        needs none."""
+    def _may_decode(self, conn: Connection, episode_id: str, n: int, device: str | None) -> bool:
+        """Whether a worker's device may have the chunk. A device that is not known is priced, never free, and a CPU may
+        have a price by now; a join needs none."""
         if n == JOIN_N:
             return True
         of_episode = work.c.episode_id == episode_id, work.c.stage == "transcribe"
         params = conn.execute(select(work.c.params).where(*of_episode)).scalar_one()
         if params.get("approved") != FREE_RULE or params.get("same_as"):  # no device hears what has a twin's transcript
             return True
-        device = conn.execute(select(workers.c.device).where(workers.c.id == worker)).scalar_one_or_none()
-        return bool(device == CPU)
+        return device == CPU and not self._till.price(CPU)
 
     def _ask_again(self, episode_id: str, fresh_seconds: float) -> None:
         """A transcription that was approved for a CPU waits for its approval again, without its chunks.
@@ -46,6 +45,9 @@ class Devices(Transcriptions):
             self._advance(conn, moves, row, params)
 
     def _has_cpu(self, conn: Connection, fresh_seconds: float) -> bool:
+        """A CPU that costs nothing."""
+        if self._till.price(CPU):
+            return False
         query = select(workers.c.id).where(
             workers.c.pool == "gpu",
             workers.c.state == READY,

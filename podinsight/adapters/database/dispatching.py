@@ -12,7 +12,7 @@ from podinsight.adapters.database.lanes import LaneMoves
 from podinsight.adapters.database.models import chunks, hosts, inline, lanes, state_is, work
 from podinsight.adapters.database.units import Units, column_values, table_of
 from podinsight.domain.work import LaneView, State, Ticket, share_out
-from podinsight.ports import Reconciled
+from podinsight.ports import LeaseHolder, Reconciled
 from podinsight.topology import PRIORITIES, STAGE_OF_LANE, STAGES
 
 _AT_ONCE = 500
@@ -71,6 +71,18 @@ class Dispatching(Units):
                 int(conn.execute(select(func.count()).select_from(table).where(_leased_to(table, worker))).scalar_one())
                 for table in (chunks, work)
             )
+
+    def lease_holders(self) -> dict[str, LeaseHolder]:
+        found: dict[str, LeaseHolder] = {}
+        with self._db.read() as conn:
+            for table in (chunks, work):
+                held = func.count().label("leases"), func.max(table.c.changed_at).label("since")
+                query = select(table.c.worker, *held).where(state_is(table, State.RUNNING), table.c.worker.is_not(None))
+                for row in conn.execute(query.group_by(table.c.worker)):
+                    other = found.get(row.worker, LeaseHolder(0, 0.0))
+                    leases, since = other.leases + int(row.leases), max(other.since, float(row.since))
+                    found[str(row.worker)] = LeaseHolder(leases, since)
+        return found
 
     def undo_dispatch(self, tickets: Sequence[Ticket]) -> None:
         with self._transition() as (conn, moves):

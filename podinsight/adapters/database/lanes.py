@@ -7,6 +7,7 @@ from sqlalchemy import Connection, Table, case, func, select, update
 
 from podinsight.adapters.database.engine import Database
 from podinsight.adapters.database.models import lanes, state_is
+from podinsight.adapters.database.spending import EndedLease, Spent
 from podinsight.domain.work import IN_FLIGHT_STATES, State
 
 # Which counter of audio a state counts for; others want no worker now.
@@ -38,11 +39,16 @@ class LaneMoves:
     parents: episodes of which chunks moved, with the reason; their work rows follow before the lanes are written.
     downloads: feed → what to add to its counts of today: downloaded, failed, received.
     settled: episodes whose transcripts others may have waited for, and need not any more.
+    ended: leases that end, which are paid last; lost: tokens of those that their workers did not end.
+    spent: token → what its commit knows of it.
     """
 
     def __init__(self) -> None:
         self.parents: dict[str, str] = {}
         self.settled: set[str] = set()
+        self.ended: list[EndedLease] = []
+        self.lost: set[str] = set()
+        self.spent: dict[str, Spent] = {}
         self._moves: dict[int, Counter[str]] = {}
         self._served: dict[int, tuple[int, float]] = {}
         self.downloads: defaultdict[str, Counter[str]] = defaultdict(Counter)

@@ -2,16 +2,20 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from sqlalchemy import Connection, Row, Table, case, delete, select, update
 
-from podinsight.adapters.database.devices import Devices
 from podinsight.adapters.database.lanes import LaneMoves
+from podinsight.adapters.database.meters import READY
 from podinsight.adapters.database.models import chunks, inline, state_is, work, workers
 from podinsight.adapters.database.models import leftovers as left
-from podinsight.adapters.database.registry import READY
+from podinsight.adapters.database.paid import Paid
+from podinsight.adapters.database.spending import device_kind
 from podinsight.adapters.database.units import column_values, table_of_stage
+from podinsight.domain.budget import Refusal
+from podinsight.domain.held import OVER_BUDGET
 from podinsight.domain.work import Lease, Span, State
 from podinsight.errors import LeaseLost
 from podinsight.ports import Leftover
@@ -19,32 +23,68 @@ from podinsight.ports import Leftover
 _BATCH = 500
 
 
-class Leases(Devices):
+class _GoneError(Exception):
+    """The worker was told to go while it claimed: nothing is claimed."""
+
+
+class Leases(Paid):
     """The part of ports.WorkRows that hands out leases and takes them back."""
 
     def claim(self, stage: str, episode_id: str, worker: str, lease_seconds: float) -> Lease | None:
         table = table_of_stage(stage)
-        with self._transition() as (conn, moves):
-            if self._forbidden(conn, stage) or not self._is_ready(conn, worker):
-                return None
-            # No SKIP LOCKED: who holds the row may leave it claimable, and this message will not come again.
-            query = select(table).where(table.c.episode_id == episode_id, table.c.stage == stage)
-            if table is chunks:
-                # A message takes what was dispatched: one that is left so holds a slot, and no message comes for it.
-                sent_first = case((state_is(chunks, State.DISPATCHED), inline(0)), else_=inline(1))
-                claimable = state_is(chunks, State.DISPATCHED, State.WAITING)
-                query = query.where(claimable).order_by(sent_first, chunks.c.n).limit(1)
-            row = conn.execute(query.with_for_update()).first()
-            if row is None or State(row.state) not in (State.DISPATCHED, State.WAITING):
-                return None
-            if table is not chunks or self._may_decode(conn, episode_id, row.n, worker):
-                return self._lease(conn, moves, table, row, worker, lease_seconds)
+        try:
+            with self._db.write() as conn:
+                who = self._who(conn, worker)
+                if who is None or self._forbidden(conn, stage):
+                    return None
+                # No SKIP LOCKED: who holds the row may leave it claimable, and this message will not come again.
+                query = select(table).where(table.c.episode_id == episode_id, table.c.stage == stage)
+                if table is chunks:
+                    # A message takes what was dispatched: one that is left so holds a slot, and no message comes for
+                    # it.
+                    sent_first = case((state_is(chunks, State.DISPATCHED), inline(0)), else_=inline(1))
+                    claimable = state_is(chunks, State.DISPATCHED, State.WAITING)
+                    query = query.where(claimable).order_by(sent_first, chunks.c.n).limit(1)
+                row = conn.execute(query.with_for_update()).first()
+                if row is None or State(row.state) not in (State.DISPATCHED, State.WAITING):
+                    return None
+                if table is not chunks or self._may_decode(conn, episode_id, row.n, who.device):
+                    return self._claim(conn, table, row, who, lease_seconds)
+        except _GoneError:
+            return None
         self._ask_again(episode_id, lease_seconds)  # all chunks are locked for it, and in their order
         return None
 
-    def _is_ready(self, conn: Connection, worker: str) -> bool:
+    def _claim(
+        self, conn: Connection, table: Table, row: Row[Any], who: Row[Any], lease_seconds: float
+    ) -> Lease | None:
+        """The lease and its reservation, or neither."""
+        device = device_kind(who.device, who.pool)
+        paid = self._till.has_price(row.stage, device)
+        with conn.begin_nested() if paid else nullcontext() as savepoint:
+            moves = LaneMoves()
+            lease = self._lease(conn, moves, table, row, who.id, lease_seconds)
+            self._finish(conn, moves)
+            refused = self._reserve(conn, row, lease, device, lease_seconds) if paid else None
+            if refused is None:
+                self._stays(conn, who.id)
+                return lease
+            if savepoint is not None:
+                savepoint.rollback()
+        self._refuse(conn, table, row, refused)
+        return None
+
+    def _who(self, conn: Connection, worker: str) -> Row[Any] | None:
+        """The worker; None when it may claim nothing."""
+        known = select(*(workers.c[name] for name in ("id", "device", "pool"))).where(workers.c.id == worker)
+        return conn.execute(known.where(workers.c.state == READY)).first()
+
+    def _stays(self, conn: Connection, worker: str) -> None:
+        """Locks a worker that is still to be there when this transaction ends: what it has leased is seen by who lets
+        it go (`retire`). Raises _GoneError when it was told to go since; then nothing was claimed."""
         query = select(workers.c.state).where(workers.c.id == worker).with_for_update(read=True)
-        return conn.execute(query).scalar_one_or_none() == READY
+        if not self._db.is_sqlite and conn.execute(query).scalar_one_or_none() != READY:
+            raise _GoneError
 
     def _lease(
         self, conn: Connection, moves: LaneMoves, table: Table, row: Row[Any], worker: str, seconds: float
@@ -77,13 +117,33 @@ class Leases(Devices):
     def renew(self, lease: Lease, lease_seconds: float) -> None:
         table = chunks if lease.kind == "chunk" else work
         with self._db.write() as conn:
+            now = self._clock.now()
             done = conn.execute(
                 update(table)
                 .where(table.c.id == lease.unit_id, table.c.token == lease.token, state_is(table, State.RUNNING))
-                .values(lease_until=self._clock.now() + lease_seconds)
+                .values(lease_until=now + lease_seconds)
             )
             if done.rowcount != 1:
                 raise LeaseLost(f"the lease on {lease.stage} of episode {lease.episode_id} was taken back")
+            refused = self._extend(conn, now, lease, lease_seconds)
+            if refused is not None:
+                row = self._held_row(conn, lease)
+                self._leave_behind(conn, row)
+                self._record_run(conn, lease, "over budget", str(refused))
+                self._refuse(conn, table, row, refused)
+        if refused is not None:
+            raise LeaseLost(f"{OVER_BUDGET}{refused}")
+
+    def _extend(self, conn: Connection, now: float, lease: Lease, lease_seconds: float) -> Refusal | None:
+        """A lease is never longer than what is reserved for it."""
+        more = self._till.missing(conn, now, lease, lease_seconds)
+        if not more:
+            return None
+        with conn.begin_nested() as savepoint:
+            refused = self._till.extend(conn, lease.token, more)
+            if refused is not None:
+                savepoint.rollback()
+        return refused
 
     def hand_back(self, lease: Lease) -> None:
         self._leave(lease, State.WAITING, "", "handed back")

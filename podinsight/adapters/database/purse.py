@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Row, case, func, select
+from sqlalchemy import Row, and_, case, func, select
+from sqlalchemy.sql.elements import ColumnElement
 
 from podinsight.adapters.database.engine import Database
 from podinsight.adapters.database.models import inline
@@ -19,6 +20,7 @@ from podinsight.adapters.database.reservations import (
 )
 from podinsight.domain.budget import Account, Budget, Ceilings, Refusal, Scope
 from podinsight.domain.money import Micros, Unit
+from podinsight.domain.prices import Service
 from podinsight.ports import Clock
 from podinsight.ports.money import Bearer, By, Entry, LedgerLine, OpenReservation, Reservation, Total
 
@@ -97,15 +99,25 @@ class SqlPurse:
     def totals(self, by: By, since: str, until: str, *, over: Micros | None = None) -> list[Total]:
         key, micros = _COLUMN[by].label("of"), func.sum(ledger.c.micros)
         unsure = func.sum(case((ledger.c.estimated, ledger.c.micros), else_=inline(0)))
-        query = select(key, micros, unsure, func.count()).where(ledger.c.day.between(since, until)).group_by(key)
+        query = select(key, micros, unsure, func.count(), *_quantities())
+        query = query.where(ledger.c.day.between(since, until)).group_by(key)
         if over is not None:
             query = query.having(micros > over)
         order = (key,) if by in (By.DAY, By.MONTH) else (micros.desc(), key)
         with self._db.read() as conn:
             return [
-                Total(name, int(amount), int(estimated), int(lines))
-                for name, amount, estimated, lines in conn.execute(query.order_by(*order))
+                Total(name, *(int(figure) for figure in figures))
+                for name, *figures in conn.execute(query.order_by(*order))
             ]
+
+
+def _quantities() -> list[ColumnElement[int]]:
+    """gpu_ms, idle_ms, cpu_ms and bytes of the lines of a group."""
+    timed = ledger.c.unit == inline(Unit.MILLISECONDS.value)
+    services = (Service.GPU, Service.IDLE, Service.CPU)
+    which = [and_(timed, ledger.c.service == inline(service.value)) for service in services]
+    which.append(ledger.c.unit == inline(Unit.BYTES.value))
+    return [func.sum(case((each, ledger.c.quantity), else_=inline(0))) for each in which]
 
 
 def _to_open(row: Row[Any]) -> OpenReservation:

@@ -1,19 +1,21 @@
 """Workers, desired pool sizes, control state and ticks in SQL."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
-from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy import Connection, Row, delete, func, or_, select, text, update
 from sqlalchemy.sql.elements import ColumnElement
 
-from podinsight.adapters.database.engine import Database
+from podinsight.adapters.database.engine import Database, storable
+from podinsight.adapters.database.meters import DEAD, DRAINING, READY, STARTING, Meters
 from podinsight.adapters.database.models import chunks, control, pools, state_is, ticks, work, workers
 from podinsight.domain.control import Control, Mode
 from podinsight.domain.fleet import Group, Snapshot
 from podinsight.domain.work import State
 from podinsight.ports import Clock, PoolSize, WorkerView
+from podinsight.topology import GPU
 
-STARTING, READY, DRAINING, DEAD = "starting", "ready", "draining", "dead"
+_UNMETERED_SECONDS: Final = 7 * 86_400.0  # then a dead worker is forgotten, whether it was metered or not
 
 
 def _view(row: Row[Any]) -> WorkerView:
@@ -41,21 +43,20 @@ def _holds_lease(conn: Connection, worker: str) -> bool:
     )
 
 
-class SqlWorkers:
+class SqlWorkers(Meters):
     """ports.Workers."""
-
-    def __init__(self, db: Database, clock: Clock, stale_seconds: float) -> None:
-        self._db, self._clock, self._stale = db, clock, stale_seconds
 
     def register(self, worker: str, machine: str, pool: str, pid: int, slots: int, device: str = "") -> None:
         now = self._clock.now()
         with self._db.write() as conn:
-            row = {"id": worker, "machine": machine, "pool": pool, "pid": pid, "slots": slots, "started_at": now}
+            row = {"id": worker, "machine": machine, "pool": pool, "pid": pid, "slots": slots, "heartbeat_at": now}
             row["device"] = device or None
-            conn.execute(self._db.insert_new(workers).values(row | {"state": READY, "heartbeat_at": now}))
-            conn.execute(update(workers).where(workers.c.id == worker).values(row | {"heartbeat_at": now}))
-            expected = update(workers).where(workers.c.id == worker, workers.c.state == STARTING)
-            conn.execute(expected.values(state=READY))
+            # A life of its own: what one before it with this name was paid for was metered, or is lost.
+            life = {"started_at": now, "busy_ms": 0, "idle_ms": 0, "metered_at": None}
+            this, starting = workers.c.id == worker, workers.c.state == STARTING
+            conn.execute(self._db.insert_new(workers).values(row | life | {"state": STARTING}))
+            conn.execute(update(workers).where(this, ~starting).values(row | life))
+            conn.execute(update(workers).where(this, starting).values(row | {"state": READY}))
 
     def expect(self, worker: str, machine: str, pool: str, pid: int) -> None:
         now = self._clock.now()
@@ -141,7 +142,26 @@ class SqlWorkers:
     def forget_dead(self, older_than: float) -> None:
         before = self._clock.now() - older_than
         with self._db.write() as conn:
-            conn.execute(delete(workers).where(workers.c.state == DEAD, workers.c.heartbeat_at < before))
+            metered = or_(
+                workers.c.pool != GPU.name,
+                workers.c.metered_at.is_not(None),
+                workers.c.heartbeat_at < before - _UNMETERED_SECONDS,
+            )
+            conn.execute(delete(workers).where(workers.c.state == DEAD, workers.c.heartbeat_at < before, metered))
+
+
+def _control(row: Row[Any]) -> Control:
+    return Control(Mode(row.mode), bool(row.gpu_frozen), bool(row.economy), row.by, row.at, row.why)
+
+
+def _history(conn: Connection) -> list[Control]:
+    """The newest first, down to the last one that stopped nothing."""
+    free = select(func.max(control.c.id)).where(control.c.mode == Mode.RUNNING.value, control.c.gpu_frozen.is_(False))
+    since = func.coalesce(free.scalar_subquery(), 0)
+    return [
+        _control(row)
+        for row in conn.execute(select(control).where(control.c.id >= since).order_by(control.c.id.desc()))
+    ]
 
 
 class SqlControl:
@@ -153,22 +173,41 @@ class SqlControl:
     def read(self) -> Control:
         with self._db.read() as conn:
             row = conn.execute(select(control).order_by(control.c.id.desc()).limit(1)).first()
-        if row is None:
-            return Control()
-        return Control(Mode(row.mode), bool(row.gpu_frozen), bool(row.economy), row.by, row.at, row.why)
+        return Control() if row is None else _control(row)
+
+    def history(self) -> Sequence[Control]:
+        with self._db.read() as conn:
+            return _history(conn)
+
+    def since(self, at: float) -> Sequence[Control]:
+        with self._db.read() as conn:
+            query = select(control).where(control.c.at >= at).order_by(control.c.id.desc())
+            return [_control(row) for row in conn.execute(query)]
 
     def write(self, state: Control) -> None:
         with self._db.write() as conn:
-            conn.execute(
-                control.insert().values(
-                    mode=state.mode.value,
-                    gpu_frozen=state.gpu_frozen,
-                    economy=state.economy,
-                    by=state.by,
-                    at=self._clock.now(),
-                    why=state.why,
-                )
+            self._append(conn, state, self._clock.now())
+
+    def revise(self, rule: Callable[[Sequence[Control]], Sequence[Control]]) -> Sequence[Control]:
+        with self._db.write() as conn:
+            if not self._db.is_sqlite:
+                # Waits for transactions that have written control, and lets no other write before this one ends.
+                conn.execute(text("LOCK TABLE control IN SHARE ROW EXCLUSIVE MODE"))
+            for state in rule(_history(conn)):
+                self._append(conn, state, state.at or self._clock.now())
+            return _history(conn)
+
+    def _append(self, conn: Connection, state: Control, at: float) -> None:
+        conn.execute(
+            control.insert().values(
+                mode=state.mode.value,
+                gpu_frozen=state.gpu_frozen,
+                economy=state.economy,
+                by=storable(state.by),
+                at=at,
+                why=storable(state.why),
             )
+        )
 
     def tick(self, name: str) -> None:
         with self._db.write() as conn:

@@ -50,52 +50,66 @@ def reserve_on(
         return None
     day = day_of(now)
     wanted = accounts(day, episode_id=asked.episode_id, run_id=asked.run_id, gpu=asked.gpu)
-    found = _found(conn, wanted)
-    # Who is refused by what he sees takes no lock: a stampede for the last dollar stays outside.
-    refused = refusal([found.get(each, Budget(*each)) for each in wanted], asked.micros, ceilings, burn)
-    if refused is None:
-        make_budgets(db, conn, [each for each in wanted if each not in found])
-        if not db.is_sqlite:
-            found = _found(conn, wanted, lock=True)
-            refused = refusal(found.values(), asked.micros, ceilings, burn)
+    refused, found = _look(db, conn, wanted, asked.micros, ceilings, burn)
     if refused is not None:
         return None if _granted(conn, asked) else refused
     if not _note(db, conn, now, day, asked):  # somebody reserved under this token just now
         if _granted(conn, asked):
             return None
         raise Unavailable(f"nothing could be reserved under {asked.token}")
-    changes = [
-        {
-            "of_scope": each[0].value,
-            "of_key": each[1],
-            "asked": asked.micros,
-            "burn": burn if each[0] in BURNS else 0,
-            "most": _NO_CEILING if (most := found.get(each, Budget(*each)).lowest(ceilings)) is None else most,
-        }
-        for each in wanted
-    ]
-    if conn.execute(_RESERVE, changes).rowcount != len(wanted):
-        raise Unavailable("a budget changed while something was reserved in it: nothing was reserved")
+    _hold(conn, found, asked.micros, ceilings, burn)
     return None
+
+
+def extend_on(
+    db: Database, conn: Connection, token: str, more: Micros, ceilings: Ceilings, burn: Micros = 0
+) -> Refusal | None:
+    """Reserves `more` under a token that has an open reservation, in the same budgets; a refusal changes nothing.
+
+    Raises:
+        Permanent: nothing is reserved under it (any more).
+    """
+    row = find_reservation(conn, token, lock=True)
+    if row is None or row.state != OPEN:
+        raise Permanent(f"nothing is reserved under {token}")
+    wanted = accounts(row.day, episode_id=row.episode_id, run_id=row.run_id, gpu=row.gpu)
+    refused, found = _look(db, conn, wanted, more, ceilings, burn)
+    if refused is None:
+        _hold(conn, found, more, ceilings, burn)
+        grown = update(reservations).where(reservations.c.id == row.id)
+        conn.execute(grown.values(micros=reservations.c.micros + more))
+    return refused
+
+
+def lock_settlements(db: Database, conn: Connection, tokens: Sequence[str], wanted: Iterable[Account]) -> None:
+    """Before several settlements in one transaction: locks their reservations, then all of their budgets in the order
+    of the scopes. One after the other they would lock an episode's budget after the day's."""
+    if db.is_sqlite:
+        return
+    for token in sorted(tokens):
+        find_reservation(conn, token, lock=True)
+    in_order = sorted(wanted, key=lambda each: (RANK[each[0]], each[1]))
+    make_budgets(db, conn, in_order)
+    read_budgets(conn, in_order, lock=True)
 
 
 def settle_on(db: Database, conn: Connection, now: float, token: str, entries: Sequence[Entry]) -> bool:
     """ports.Purse.settle within this transaction."""
-    row = _reservation(conn, token, lock=True)
+    row = find_reservation(conn, token, lock=True)
     if row is None:
         raise Permanent(f"nothing was reserved under {token}")
     if row.state == SETTLED:
         return False
     bearer = Bearer(row.day, row.episode_id, row.feed_id, row.run_id)
     _pay(db, conn, bearer, row.gpu, int(row.micros) if row.state == OPEN else 0, entries)
-    _write(conn, now, bearer, token, entries)
+    write_lines(conn, now, bearer, token, entries)
     _close(conn, row, SETTLED, now)
     return True
 
 
 def release_on(db: Database, conn: Connection, now: float, token: str) -> bool:
     """ports.Purse.release within this transaction."""
-    row = _reservation(conn, token, lock=True)
+    row = find_reservation(conn, token, lock=True)
     if row is None or row.state != OPEN:
         return False
     _pay(db, conn, Bearer(row.day, row.episode_id, row.feed_id, row.run_id), row.gpu, int(row.micros), ())
@@ -109,7 +123,7 @@ def charge_on(db: Database, conn: Connection, now: float, token: str, bearer: Be
     if not _note(db, conn, now, bearer.day, asked, SETTLED):
         return False
     _pay(db, conn, bearer, False, 0, entries)
-    _write(conn, now, bearer, token, entries)
+    write_lines(conn, now, bearer, token, entries)
     return True
 
 
@@ -146,9 +160,39 @@ def _query(count: int, lock: bool) -> Select[Any]:
     return query.order_by(_ORDER, budgets.c.key).with_for_update() if lock else query
 
 
+def _look(
+    db: Database, conn: Connection, wanted: Sequence[Account], asked: Micros, ceilings: Ceilings, burn: Micros
+) -> tuple[Refusal | None, dict[Account, Budget]]:
+    """Whether so much fits in all of these budgets, and the budgets; if it does, they are there and locked."""
+    found = _found(conn, wanted)
+    # Who is refused by what he sees takes no lock: a stampede for the last dollar stays outside.
+    refused = refusal([found.get(each, Budget(*each)) for each in wanted], asked, ceilings, burn)
+    if refused is None:
+        make_budgets(db, conn, [each for each in wanted if each not in found])
+        if not db.is_sqlite:
+            found = _found(conn, wanted, lock=True)
+            refused = refusal(found.values(), asked, ceilings, burn)
+    return refused, {each: found.get(each, Budget(*each)) for each in wanted}
+
+
+def _hold(conn: Connection, found: dict[Account, Budget], asked: Micros, ceilings: Ceilings, burn: Micros) -> None:
+    changes = [
+        {
+            "of_scope": each[0].value,
+            "of_key": each[1],
+            "asked": asked,
+            "burn": burn if each[0] in BURNS else 0,
+            "most": _NO_CEILING if (most := budget.lowest(ceilings)) is None else most,
+        }
+        for each, budget in found.items()
+    ]
+    if conn.execute(_RESERVE, changes).rowcount != len(found):
+        raise Unavailable("a budget changed while something was reserved in it: nothing was reserved")
+
+
 def _granted(conn: Connection, asked: Reservation) -> bool:
     """Whether just this is reserved under its token. Raises Permanent when the token stands for something else."""
-    row = _reservation(conn, asked.token)
+    row = find_reservation(conn, asked.token)
     if row is None:
         return False
     same = (row.micros, row.episode_id, row.run_id, row.gpu) == (
@@ -162,7 +206,8 @@ def _granted(conn: Connection, asked: Reservation) -> bool:
     return True
 
 
-def _reservation(conn: Connection, token: str, *, lock: bool = False) -> Row[Any] | None:
+def find_reservation(conn: Connection, token: str, *, lock: bool = False) -> Row[Any] | None:
+    """The row of this token; lock: until the transaction ends."""
     return conn.execute(_OF_TOKEN_LOCKED if lock else _OF_TOKEN, {"of_token": token}).first()
 
 
@@ -211,7 +256,8 @@ def _pay(db: Database, conn: Connection, bearer: Bearer, gpu: bool, freed: Micro
     conn.execute(_PAY, changes)
 
 
-def _write(conn: Connection, now: float, bearer: Bearer, token: str, entries: Sequence[Entry]) -> None:
+def write_lines(conn: Connection, now: float, bearer: Bearer, token: str, entries: Sequence[Entry]) -> None:
+    """Lines of the ledger alone, for what costs nothing: who calls this knows that it was not written before."""
     rows = [
         {
             "token": token,

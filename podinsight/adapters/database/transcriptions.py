@@ -10,6 +10,7 @@ from podinsight.adapters.database.episode_rows import episode_query, to_episode
 from podinsight.adapters.database.lanes import LaneMoves, lane_ids
 from podinsight.adapters.database.models import UNAPPROVED, chunks, episodes, lanes, state_is, work
 from podinsight.adapters.database.new_rows import batches, quoted_for
+from podinsight.adapters.database.spending import Spent
 from podinsight.adapters.database.twins import Twins, add_twin, others_of
 from podinsight.adapters.database.units import CHUNK_LANE, ENDED, ENQUEUE_LOCK, is_awaited, without
 from podinsight.domain.episode import Episode
@@ -146,6 +147,7 @@ class Transcriptions(Twins):
     def decode_instead(self, lease: Lease) -> None:
         with self._transition() as (conn, moves):
             unit = self._held_row(conn, lease)
+            moves.spent[lease.token] = Spent(heard=False)
             self._drop_chunks(conn, moves, [unit])
             row = self._transcribe_row(conn, lease.episode_id)
             if row is None:
@@ -160,10 +162,14 @@ class Transcriptions(Twins):
     def release_transcribe(self, conn: Connection, moves: LaneMoves, episode_id: str) -> bool:
         """What a transcribe row was held for may be there now: it goes as far as it can. False: none was held."""
         row = self._transcribe_row(conn, episode_id)
-        if row is None or row.state != State.HELD.value:
+        if row is None or row.state != State.HELD.value or self._has_chunks(conn, episode_id):
             return False
         self._advance(conn, moves, row, row.params)
         return True
+
+    def _has_chunks(self, conn: Connection, episode_id: str) -> bool:
+        """Then it is its chunks that are held."""
+        return conn.execute(select(chunks.c.id).where(chunks.c.episode_id == episode_id).limit(1)).first() is not None
 
     def release_twins(self, waited_seconds: float) -> int:
         until = self._clock.now() - waited_seconds

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, Select, and_, or_, select, text
 from podinsight.adapters.database.episode_rows import episode_query, to_episode
 from podinsight.adapters.database.models import TWIN_HELD, episodes, lanes, state_is, work
 from podinsight.adapters.database.new_rows import NewRows
+from podinsight.domain.economy import HELD_FOR_ECONOMY
 from podinsight.domain.episode import Episode, FetchedAudio
 from podinsight.domain.held import WAITS_FOR_PLAN
 from podinsight.domain.same_audio import Twin, find_twin, shares
@@ -91,7 +92,7 @@ class Twins(NewRows):
                 or_(
                     state_is(work, *busy),
                     and_(state_is(work, State.DONE), work.c.reason == ""),
-                    and_(state_is(work, State.HELD), work.c.reason == WAITS_FOR_PLAN),
+                    and_(state_is(work, State.HELD), work.c.reason.in_((WAITS_FOR_PLAN, HELD_FOR_ECONOMY))),
                 ),
             )
             .order_by(episodes.c.seq)

@@ -1,7 +1,9 @@
 """What every transition of a unit shares: which table, how a row moves, how a chunked stage follows its chunks.
 
-Locks are always taken in the order chunks, work (by episode and stage), lanes (by id), feed_days (by feed), so
-transactions do not deadlock.
+Locks are always taken in the order chunks, work (by episode and stage), lanes (by id), feed_days (by feed),
+reservations (by token), budgets (by scope and key), workers (by id), control; so transactions do not deadlock. Who has
+to know of a reservation before the end (a claim, a renewal) makes it under a savepoint, after all else, and starts over
+without it: the savepoint's rollback gives the locks back.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +18,6 @@ from podinsight.adapters.database.hosts import utc_day
 from podinsight.adapters.database.lanes import LaneMoves, lane_ids, next_rank
 from podinsight.adapters.database.models import (
     chunks,
-    control,
     episodes,
     feed_days,
     leftovers,
@@ -24,7 +25,9 @@ from podinsight.adapters.database.models import (
     state_is,
     work,
 )
-from podinsight.domain.control import Control, Mode
+from podinsight.adapters.database.spending import EndedLease, Till
+from podinsight.adapters.database.stops import control_on
+from podinsight.domain.economy import HELD_FOR_ECONOMY
 from podinsight.domain.episode import Episode
 from podinsight.domain.held import WAITS_FOR_AUDIO, WAITS_FOR_PLAN
 from podinsight.domain.hosts import HostLimits
@@ -77,38 +80,41 @@ def is_awaited(state: str, reason: str) -> bool:
     """Whether a transcribe row comes to its transcript by itself, so that others with the same audio wait for it: it
     waits for no person itself, and for no other transcription."""
     running = (State.WAITING, State.DISPATCHED, State.RUNNING, State.DELAYED)
-    return state in running or (state == State.HELD and reason == WAITS_FOR_PLAN)
+    return state in running or (state == State.HELD and reason in (WAITS_FOR_PLAN, HELD_FOR_ECONOMY))
 
 
 class Units:
     """Base of the parts of ports.WorkRows."""
 
     def __init__(self, db: Database, clock: Clock, limits: HostLimits, terms: Terms) -> None:
-        self._db, self._clock, self._limits, self._terms = db, clock, limits, terms
+        self._db, self._clock, self._limits = db, clock, limits
+        self._till = Till(db, terms)
 
     @contextmanager
     def _transition(self) -> Iterator[tuple[Connection, LaneMoves]]:
-        """A write transaction that ends as every transition must: work rows follow their chunks, then the lanes."""
+        """A write transaction that ends as every transition must."""
         with self._db.write() as conn:
             moves = LaneMoves()
             yield conn, moves
-            for episode_id in sorted(moves.parents):
-                self._follow_chunks(conn, moves, episode_id, moves.parents[episode_id])
-            for episode_id in sorted(moves.settled):
-                self._let_go(conn, moves, episode_id)
-            moves.write(conn)
-            today = utc_day(self._clock.now())
-            for feed_id, counts in sorted(moves.downloads.items()):
-                conn.execute(self._db.add_up(feed_days, {"day": today, "feed_id": feed_id}, counts))
+            self._finish(conn, moves)
+
+    def _finish(self, conn: Connection, moves: LaneMoves) -> None:
+        """Work rows follow their chunks, then the lanes and the days, and leases that ended are paid."""
+        for episode_id in sorted(moves.parents):
+            self._follow_chunks(conn, moves, episode_id, moves.parents[episode_id])
+        for episode_id in sorted(moves.settled):
+            self._let_go(conn, moves, episode_id)
+        moves.write(conn)
+        now = self._clock.now()
+        for feed_id, counts in sorted(moves.downloads.items()):
+            conn.execute(self._db.add_up(feed_days, {"day": utc_day(now), "feed_id": feed_id}, counts))
+        self._till.settle(conn, now, moves.ended, moves.spent)
 
     def _let_go(self, conn: Connection, moves: LaneMoves, episode_id: str) -> None:
         """Transcriptions that waited for this episode's transcript go on; see Transcriptions, which knows how."""
 
     def _forbidden(self, conn: Connection, stage: str) -> str | None:
-        row = conn.execute(select(control).order_by(control.c.id.desc()).limit(1)).first()
-        if row is None:
-            return None
-        return Control(Mode(row.mode), bool(row.gpu_frozen), bool(row.economy), row.by, row.at, row.why).forbids(stage)
+        return control_on(conn).forbids(stage)
 
     def _held_row(self, conn: Connection, lease: Lease) -> Row[Any]:
         """The leased row, locked. Raises LeaseLost when the fence does not hold any more."""
@@ -121,7 +127,8 @@ class Units:
     def _move(
         self, conn: Connection, moves: LaneMoves, table: Table, row: Row[Any], state: State, reason: str, **more: object
     ) -> None:
-        """One unit to `state`. Leaving `running` and `dispatched` clears the lease."""
+        """One unit to `state`. Leaving `running` and `dispatched` clears the lease, and the end of a lease is paid."""
+        self._end_lease(moves, row, bounded=row.token in moves.lost)
         cleared = {} if state in (State.RUNNING, State.DISPATCHED) else NO_LEASE
         values = column_values(state, reason, self._clock.now()) | cleared | more
         conn.execute(update(table).where(table.c.id == row.id).values(values))
@@ -134,6 +141,14 @@ class Units:
         if row.stage == "fetch" and state in (State.FAILED, State.REFUSED):
             moves.downloads[row.feed_id]["failed"] += 1
 
+    def _end_lease(self, moves: LaneMoves, row: Row[Any], bounded: bool) -> None:
+        """Every way in which a lease ends comes by here. bounded: nobody knows when its worker ended; not after the
+        lease. A join costs nothing."""
+        if row.token is not None and row.state == State.RUNNING.value:
+            chunked = STAGES[row.stage].lane == CHUNK_LANE
+            if not (chunked and row.n == JOIN_N):
+                moves.ended.append(EndedLease.of(row, chunked, bounded))
+
     def _return(self, conn: Connection, moves: LaneMoves, table: Table, row: Row[Any], **more: object) -> None:
         """Back to the lane, at the old rank: it has waited longest."""
         self._move(conn, moves, table, row, State.WAITING, str(row.reason), not_before=None, **more)
@@ -142,6 +157,7 @@ class Units:
         """What the unit had done is lost, by default with its worker. Returns whether it is set aside, past the stage's
         losses. One that lost several workers in a row waits before it gets another."""
         self._leave_behind(conn, row)
+        moves.lost.add(str(row.token))
         losses = int(row.losses) + 1
         if losses <= STAGES[row.stage].max_losses:
             wait = 0.0 if how else wait_after_loss(losses)
@@ -185,6 +201,7 @@ class Units:
 
     def _drop_chunks(self, conn: Connection, moves: LaneMoves, units: Sequence[Row[Any]]) -> None:
         for unit in units:
+            self._end_lease(moves, unit, bounded=True)
             moves.move(unit.lane_id, State(unit.state), None, unit.ms)
         conn.execute(delete(chunks).where(chunks.c.id.in_([unit.id for unit in units])))
 
@@ -204,15 +221,21 @@ class Units:
 
     def _hold_chunks(self, conn: Connection, moves: LaneMoves, episode_id: str) -> None:
         """Another chunk of the episode has failed: those that wait are held. Starting over brings them back."""
-        this = chunks.c.episode_id == episode_id
+        rows = self._not_begun(conn, episode_id)
+        if rows:
+            this = chunks.c.episode_id == episode_id
+            why = select(chunks.c.reason).where(this, state_is(chunks, *ENDED)).order_by(chunks.c.n).limit(1)
+            self._hold(conn, moves, rows, f"another chunk failed: {conn.execute(why).scalar_one()}")
+
+    def _not_begun(self, conn: Connection, episode_id: str) -> Sequence[Row[Any]]:
+        """Chunks of an episode that wait, locked. One that is locked is just moving, and will be looked at next; to
+        wait for it here could deadlock."""
         open_states = state_is(chunks, State.WAITING, State.DISPATCHED, State.DELAYED)
-        # One that is locked is just moving, and has the next follow. To wait for it here could deadlock.
-        query = select(chunks).where(this, open_states).order_by(chunks.c.id).with_for_update(skip_locked=True)
-        rows = conn.execute(query).all()
-        if not rows:
-            return
-        why = select(chunks.c.reason).where(this, state_is(chunks, *ENDED)).order_by(chunks.c.n).limit(1)
-        reason = f"another chunk failed: {conn.execute(why).scalar_one()}"
+        query = select(chunks).where(chunks.c.episode_id == episode_id, open_states).order_by(chunks.c.id)
+        return conn.execute(query.with_for_update(skip_locked=True)).all()
+
+    def _hold(self, conn: Connection, moves: LaneMoves, rows: Sequence[Row[Any]], reason: str) -> None:
+        """Chunks that are not leased become `held`."""
         held = column_values(State.HELD, reason, self._clock.now(), not_before=None) | NO_LEASE
         conn.execute(update(chunks).where(chunks.c.id.in_([row.id for row in rows])).values(held))
         for row in rows:

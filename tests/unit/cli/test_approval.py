@@ -1,6 +1,7 @@
 """The phase gate (T2): quotes, and who approves what transcribing costs."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -281,7 +282,8 @@ def test_a_quote_goes_by_what_was_measured(rented: Desk) -> None:
     said = rented.json(*words)["transcribe"]
     quote = said["quote"]
     assert quote["device_seconds"]["likely"] == pytest.approx(said["audio_seconds"] / 50)
-    assert quote["usd"]["likely"] == pytest.approx(said["audio_seconds"] / 50 / 3600 * 0.526)
+    assert quote["micros"]["likely"] == math.ceil(said["audio_seconds"] / 50 / 3600 * 526_000), "rounded up"
+    assert quote["usd"]["likely"] == quote["micros"]["likely"] / 1e6
     text = rented.run(*words).stdout
     assert "quote: 3 episodes, 0:03 min of audio\n" in text
     assert "of cuda (tiny.en: 50 × real time, measured over 1.00 h of audio" in text
@@ -346,4 +348,5 @@ def params(desk: Desk) -> list[dict[str, object]]:
     assert isinstance(desk.store, SqlStore)
     with desk.store.db.read() as conn:
         found = conn.exec_driver_sql("SELECT params FROM work WHERE stage = 'transcribe' ORDER BY id").all()
-    return [{name: value for name, value in json.loads(row.params).items() if name != "approved"} for row in found]
+    left_out = ("approved", "run")
+    return [{name: value for name, value in json.loads(row.params).items() if name not in left_out} for row in found]

@@ -4,15 +4,20 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from podinsight.cli.main import cli
-from podinsight.domain.control import Mode
+from podinsight.domain.control import Control, Mode
+from podinsight.domain.days import day_of
+from podinsight.ports import Bearer
+from podinsight.services.guard import freeze
 from podinsight.supervisor.commands import PROJECT_ROOT
 from podinsight.topology import QUEUES
+from tests.support.spending import entry
 from tests.unit.cli.desk import Desk
 
 HUGE = "99999999999999999999999"
@@ -29,10 +34,10 @@ def test_help_lists_commands_and_exit_codes() -> None:
     assert code == 0
     for word in ("demo", "up", "down", "restart", "health", "logs", "feeds", "fetch", "transcribe", "retry", "status"):
         assert f"\n  {word} " in said
-    for word in ("approve", "episodes", "show", "models", "settings", "pause", "halt", "resume"):
+    for word in ("approve", "episodes", "show", "models", "settings", "pause", "halt", "resume", "fleet"):
         assert f"\n  {word} " in said
     lines = said.partition("Exit codes:")[2].split("\n")
-    assert [line.split()[0] for line in lines if line.strip()] == ["0", "1", "2", "3", "4", "5", "130"]
+    assert [line.split()[0] for line in lines if line.strip()] == ["0", "1", "2", "3", "4", "5", "6", "130"]
 
 
 @pytest.mark.parametrize("command", sorted(cli.commands))
@@ -153,9 +158,46 @@ def test_pause_halt_and_resume(desk: Desk) -> None:
     assert "`podrun resume --by NAME --why REASON` goes on" in said
     for command in ("pause", "halt", "resume"):
         assert f"Example: podrun {command} --by ada --why " in podrun(command, "--help")[1]
-    assert desk.run("resume", "--by", "ada", "--why", "done").exit_code == 0
+    assert "and before that paused by ada" in said
+    lifted = desk.run("resume", "--by", "ada", "--why", "better").stdout
+    assert "lifted: halted by bob" in lifted
+    assert "still paused by ada" in lifted
+    assert desk.json("resume", "--by", "ada", "--why", "done")["held"] == []
     assert desk.store.control.read().mode is Mode.RUNNING
     assert "halted" not in desk.run("status").stdout
+    assert desk.run("resume", "--by", "ada", "--why", "done").stdout == "nothing is stopped\n"
+
+
+@pytest.mark.parametrize("command", ["pause", "halt", "resume"])
+@pytest.mark.parametrize("words", [("--by", " ", "--why", "x"), ("--by", "ada", "--why", "\x1b"), ("--by", "ada")])
+def test_a_stop_and_its_end_have_a_name_and_a_reason(desk: Desk, command: str, words: tuple[str, ...]) -> None:
+    assert desk.run(command, *words).exit_code == 2
+    assert desk.store.control.history() == []
+
+
+def test_status_and_resume_of_a_freeze(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """G3: who, when and why, how to go on, and which level would stop it again."""
+    monkeypatch.setenv("PODINSIGHT_STOP_GPU_DAY_USD", "0.02")
+    freeze(desk.store, "GPU work has spent $0.02", "stop:gpu_day:x")
+    desk.store.purse.charge("t", Bearer(day_of(time.time())), [entry(20_000)])
+    said = desk.run("status").stdout
+    assert "GPU work frozen by cost guard since 2" in said
+    assert "GPU work has spent $0.02 (`podrun resume --by NAME --why REASON` goes on)" in said
+    assert [each["by"] for each in desk.json("status")["stops"]] == ["cost guard"]
+    said = desk.run("resume", "--by", "ada", "--why", "one more").stdout
+    assert "running again" in said
+    assert "stop level of $0.02, and $0.02 are spent, $0.00 reserved; raise PODINSIGHT_STOP_GPU_DAY_USD" in said
+
+
+def test_resume_opens_a_fleet_that_was_shut(desk: Desk) -> None:
+    desk.store.workers.set_desired("gpu", 1)
+    desk.store.control.write(Control(Mode.HALTED, gpu_frozen=True, by="bob", why="fire"))
+    desk.store.workers.shut("gpu", 1, "fire")
+    assert "the fleet has its sizes back" in desk.run("resume", "--by", "ada", "--why", "out").stdout
+    assert desk.store.workers.pools()["gpu"].kept is None
+    desk.store.workers.shut("gpu", 1, "holidays")
+    said = desk.run("resume", "--by", "ada", "--why", "out").stdout
+    assert "the fleet stays shut (holidays)" in said
 
 
 def test_health_and_logs_say_that_nothing_runs(state: Path, free_ports: None) -> None:

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podinsight.domain.money import micros
+from podinsight.domain.prices import Price
 from podinsight.domain.quote import (
     FREE_RULE,
     MEAN_SECONDS,
@@ -20,9 +22,11 @@ from podinsight.domain.quote import (
     quote,
     total,
 )
+from podinsight.domain.quote_lines import Amounts, Item, Line
 
 HOUR = 3600.0
-PRICE = 0.5
+PRICE = Price(micros("0.5"), "test")
+FREE = Price(0, "local")
 
 
 def day(name: str, hours: float, speed: float) -> Speed:
@@ -30,7 +34,7 @@ def day(name: str, hours: float, speed: float) -> Speed:
     return Speed(name, "base", "cuda", "float16", hours * HOUR, hours * HOUR / speed, hours * HOUR / speed, 9)
 
 
-def asked(audio: Audio, *speeds: Speed, device: str = "cuda", price: float = PRICE) -> Quote:
+def asked(audio: Audio, *speeds: Speed, device: str = "cuda", price: Price = PRICE) -> Quote:
     return quote(audio, "base", device, speeds, price, 12.0)
 
 
@@ -40,8 +44,9 @@ def test_without_a_measurement_the_settings_speed_is_assumed_with_a_wide_range()
     assert found.device_seconds.low == pytest.approx(HOUR / 3)
     assert found.device_seconds.likely == pytest.approx(HOUR)
     assert found.device_seconds.high == pytest.approx(3 * HOUR * REPEATED)
-    assert found.usd.likely == pytest.approx(PRICE)
-    assert (found.episodes, found.unknown, found.price_hour_usd) == (10, 0, PRICE)
+    assert found.cost == Amounts(166_667, 500_000, 1_725_000)
+    assert found.usd.likely == pytest.approx(0.5)
+    assert (found.episodes, found.unknown, found.price) == (10, 0, PRICE)
     assert "assumed" in found.basis
 
 
@@ -73,7 +78,11 @@ def test_a_day_with_a_minute_of_audio_does_not_widen_the_range() -> None:
 
 
 @pytest.mark.parametrize(
-    "empty", [replace(day("d", 1, 1), audio_seconds=0.0), replace(day("d", 1, 1), device_seconds=0)]
+    "empty",
+    [
+        replace(day("d", 1, 1), audio_seconds=0.0),
+        replace(day("d", 1, 1), device_seconds=0, wall_seconds=0),
+    ],
 )
 def test_a_day_that_says_no_speed_counts_as_none(empty: Speed) -> None:
     assert asked(Audio(HOUR, 1), empty) == asked(Audio(HOUR, 1))
@@ -89,27 +98,58 @@ def test_unknown_lengths_are_the_mean_and_widen_the_range() -> None:
     assert found.usd.low < known.usd.low < known.usd.high < found.usd.high
 
 
-def test_a_cpu_costs_nothing() -> None:
-    found = asked(Audio(HOUR, 1), device="cpu")
-    assert (found.usd, found.price_hour_usd) == (Range(0, 0, 0), 0.0)
+def test_a_lease_is_paid_for_its_wall_time() -> None:
+    """G4: cutting, loading and writing take their share, and a device that waits is paid for."""
+    slow = replace(day("2026-11-20", 1, 20), wall_seconds=HOUR / 10)
+    assert asked(Audio(10 * HOUR, 1), slow) == asked(Audio(10 * HOUR, 1), day("2026-11-20", 1, 10))
+
+
+def test_a_device_without_a_price_costs_nothing() -> None:
+    found = asked(Audio(HOUR, 1), device="cpu", price=FREE)
+    assert (found.usd, found.cost, found.price, found.free) == (Range(0, 0, 0), Amounts(), FREE, True)
     assert found.device_seconds.likely > 0
 
 
-@pytest.mark.parametrize(("price", "speed"), [(-0.1, 12.0), (0.5, 0.0)])
-def test_prices_and_speeds_that_make_no_sense(price: float, speed: float) -> None:
+def test_a_cpu_with_a_price_costs_it() -> None:
+    found = asked(Audio(12 * HOUR, 1), device="cpu")
+    assert (found.cost.likely, found.free) == (500_000, False)
+
+
+def test_the_buffers_are_lines_of_their_own() -> None:
+    """G4: 10 % for Spot interruptions and 5 % for retries, of the high figure; nobody counts on them."""
+    found = {line.item: line.cost for line in asked(Audio(12 * HOUR, 10)).lines}
+    assert found == {
+        Item.GPU: Amounts(166_667, 500_000, 1_500_000),
+        Item.SPOT: Amounts(0, 0, 150_000),
+        Item.RETRIES: Amounts(0, 0, 75_000),
+    }
+
+
+def test_more_workers_are_done_sooner_for_the_same_money() -> None:
+    found = asked(Audio(12 * HOUR, 10))
+    assert found.lasts(4).likely == pytest.approx(HOUR / 4)
+    assert found.lasts(0) == found.device_seconds, "one comes when there is work"
+
+
+@pytest.mark.parametrize(("price", "speed"), [(-1, 12.0), (500_000, 0.0)])
+def test_prices_and_speeds_that_make_no_sense(price: int, speed: float) -> None:
     with pytest.raises(ValueError, match="nothing can be quoted"):
-        quote(Audio(HOUR, 1), "base", "cuda", [], price, speed)
+        quote(Audio(HOUR, 1), "base", "cuda", [], Price(price, "test"), speed)
 
 
 def test_a_total_adds_up_and_nothing_is_a_quote_of_nothing_at_the_same_price() -> None:
     one, two = asked(Audio(HOUR, 1)), asked(Audio(2 * HOUR, 3, 1), day("2026-11-20", 1, 10))
     both = total([one, two], "cuda", PRICE)
     assert (both.episodes, both.unknown) == (5, 1)
-    assert both.usd == one.usd + two.usd
+    assert both.cost == one.cost + two.cost
+    assert [line.item for line in both.lines] == [Item.GPU, Item.SPOT, Item.RETRIES]
+    assert [line.quantity.high for line in both.lines[1:]] == [10, 5], "percent do not add up"
     assert one.basis in both.basis
     assert two.basis in both.basis
     nothing = total([], "cuda", PRICE)
-    assert (nothing.episodes, nothing.usd, nothing.price_hour_usd) == (0, Range(0, 0, 0), PRICE)
+    assert (nothing.episodes, nothing.usd, nothing.price) == (0, Range(0, 0, 0), PRICE)
+    service = Line(Item.NAT, Range(1, 1, 1), "GB", Amounts(1, 2, 3))
+    assert total([one], "cuda", PRICE, [service]).cost == one.cost + service.cost
 
 
 @given(
@@ -132,7 +172,8 @@ def test_low_is_never_above_likely_nor_likely_above_high(
     [(1, 2, 1.0, True), (1, 2, 1.01, False), (3, 2, 2.5, False), (0, 0, 0.0, False), (0, 5, 0.01, False)],
 )
 def test_a_standing_rule_goes_by_the_high_figure(per_run: float, per_day: float, high: float, covered: bool) -> None:
-    found = replace(asked(Audio(HOUR, 1)), usd=Range(0, 0, high))
+    high_alone = Line(Item.GPU, Range(0, 0, 0), "h", Amounts(0, 0, micros(str(high))))
+    found = replace(asked(Audio(HOUR, 1)), lines=(high_alone,))
     assert SpendingRule(per_run, per_day).covers(found) is covered
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from podinsight.domain.fleet import Snapshot
+from podinsight.ports import PoolSize
 from podinsight.settings import Settings
 from podinsight.supervisor import checks
 from podinsight.supervisor.processes import self_record
@@ -40,11 +42,33 @@ def test_beat(
 
 
 def test_a_pool_that_should_be_empty_is_well_only_while_somebody_sees_to_it() -> None:
-    for desired, ready, supervised, ok in (
-        (0, 0, True, True),
-        (0, 0, False, False),
+    for size, ready, supervised, ok in (
+        (PoolSize(0), 0, True, True),
+        (PoolSize(0), 0, False, False),
         (None, 0, True, False),
-        (1, 1, False, True),
-        (2, 1, True, False),
+        (PoolSize(1), 1, False, True),
+        (PoolSize(2), 1, True, False),
     ):
-        assert checks._pool("gpu", ready, desired, StackState(), supervised).ok is ok
+        assert checks._pool("gpu", ready, size, StackState(), supervised).ok is ok
+
+
+def test_a_pool_whose_workers_come_with_work_reads_well() -> None:
+    """G6: scale-to-zero is no fault, nor is a worker that is starting."""
+    shut = PoolSize(0, Snapshot((), 0.0, "ada: drill"))
+    for size, ready, rising, ok, words in (
+        (PoolSize(0), 0, 0, True, "0 of 0 ready (comes with work)"),
+        (PoolSize(2), 1, 1, True, "1 of 2 ready, 1 starting"),
+        (PoolSize(2), 1, 0, False, "1 of 2 ready"),
+        (shut, 0, 0, True, "0 of 0 ready (shut: ada: drill)"),
+    ):
+        check = checks._pool("gpu", ready, size, StackState(), True, rising=rising, comes=True)
+        assert (check.ok, check.detail) == (ok, words)
+    troubled = checks._pool("gpu", 0, PoolSize(1), StackState(troubles={"gpu": "dies"}), True, rising=1, comes=True)
+    assert (troubled.ok, troubled.detail) == (False, "0 of 1 ready, 1 starting; dies")
+
+
+def test_gpu_workers_that_come_with_work_are_not_waited_for() -> None:
+    pools = ["fetch", "plan", "gpu", "light"]
+    assert checks.awaited(Settings(fleet="fixed")) == pools
+    assert checks.awaited(Settings(fleet="local")) == ["fetch", "plan", "light"]
+    assert not checks.comes(Settings(fleet="local", gpu_workers=0), "gpu"), "none ever"

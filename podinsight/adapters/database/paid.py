@@ -1,0 +1,59 @@
+"""Leases within the ceilings: what is refused one, and what its holder is refused while it runs (G2, G3)."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, Table, select
+
+from podinsight.adapters.database.devices import Devices
+from podinsight.adapters.database.lanes import LaneMoves
+from podinsight.adapters.database.models import chunks, state_is
+from podinsight.adapters.database.stops import freeze_on
+from podinsight.domain.budget import Refusal, Scope
+from podinsight.domain.held import OVER_BUDGET
+from podinsight.domain.work import Lease, State
+
+_LATER: Final = 900.0  # seconds until a fetch or a plan that was refused is asked again
+_OF_ONE: Final = frozenset({Scope.ITEM, Scope.RUN})
+_AT_ONCE: Final = 500
+
+
+class Paid(Devices):
+    """The part of ports.WorkRows that obeys the ceilings."""
+
+    def release_over_budget(self) -> int:
+        released: set[str] = set()
+        while ids := self._release_some():
+            released |= ids
+        return len(released)
+
+    def _release_some(self) -> set[str]:
+        refused = state_is(chunks, State.HELD), chunks.c.reason.startswith(OVER_BUDGET, autoescape=True)
+        # A claim holds what it has found changed, in an order of its own: to wait for that here could deadlock.
+        query = select(chunks).where(*refused).order_by(chunks.c.id).limit(_AT_ONCE).with_for_update(skip_locked=True)
+        with self._transition() as (conn, moves):
+            rows: Sequence[Row[Any]] = conn.execute(query).all()
+            for row in rows:
+                self._move(conn, moves, chunks, row, State.WAITING, "")
+            return {str(row.episode_id) for row in rows}
+
+    def _refuse(self, conn: Connection, table: Table, row: Row[Any], refused: Refusal) -> None:
+        """A unit that does not fit under a ceiling, waiting or leased, and what that means for others. Ends the
+        transaction: nothing may be locked after it."""
+        moves, now = LaneMoves(), self._clock.now()
+        reason = f"{OVER_BUDGET}{refused}"
+        if table is not chunks:
+            self._move(conn, moves, table, row, State.DELAYED, reason, not_before=now + _LATER)
+        elif refused.scope in _OF_ONE:
+            self._move(conn, moves, table, row, State.HELD, reason, not_before=None)
+            self._hold(conn, moves, self._not_begun(conn, row.episode_id), reason)
+        else:
+            self._return(conn, moves, table, row)
+        self._finish(conn, moves)
+        if refused.scope is Scope.MONTH or (table is chunks and refused.scope not in _OF_ONE):
+            freeze_on(self._db, conn, now, refused)
+
+    def _reserve(self, conn: Connection, row: Row[Any], lease: Lease, device: str, seconds: float) -> Refusal | None:
+        """After the lease was written, and all that follows from it."""
+        asked = self._till.asked(conn, row, lease, device, seconds)
+        return None if asked is None else self._till.reserve(conn, self._clock.now(), asked)

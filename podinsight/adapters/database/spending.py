@@ -1,0 +1,265 @@
+"""What a lease may cost, and what it has cost when it ends: one place for every way in which one ends (G1, G2).
+
+A lease on a chunk that a device has to hear costs the time of that device; one on a fetch or a plan costs the time of a
+worker, a fetch also what it brings in. What has a price is reserved when the lease begins and settled when it ends;
+what has none is written into the ledger alone, and no budget is touched.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, select, update
+
+from podinsight.adapters.database.engine import Database
+from podinsight.adapters.database.episode_rows import episode_query, to_episode
+from podinsight.adapters.database.guard import recall_on
+from podinsight.adapters.database.models import episodes, work, workers
+from podinsight.adapters.database.reservations import (
+    charge_on,
+    extend_on,
+    find_reservation,
+    lock_settlements,
+    reserve_on,
+    settle_on,
+    write_lines,
+)
+from podinsight.domain.budget import Refusal, accounts
+from podinsight.domain.days import day_of
+from podinsight.domain.money import Micros, Unit, cost, cost_of, milliseconds
+from podinsight.domain.prices import Price, Service, Terms
+from podinsight.domain.publisher import usable
+from podinsight.domain.quote import CPU, UNKNOWN_DEVICE
+from podinsight.domain.work import Lease
+from podinsight.ports.money import Bearer, Entry, Reservation
+from podinsight.topology import GPU
+
+_PLAN_SECONDS: Final = 900.0  # at worst: nothing ends a plan but its lease, which is renewed while it gets on
+_RUN: Final = 64  # characters of a run's id that the tables hold
+
+
+@dataclass(frozen=True)
+class EndedLease:
+    """A lease that ends in this transaction. chunked: it is on a chunk, and on no fetch or plan. began, until: epoch
+    seconds; until None: it ends now."""
+
+    token: str
+    stage: str
+    chunked: bool
+    episode_id: str
+    feed_id: str
+    worker: str
+    began: float
+    until: float | None
+
+    @classmethod
+    def of(cls, row: Row[Any], chunked: bool, bounded: bool) -> "EndedLease":
+        """The lease on this row, which was claimed when the row changed last. bounded: it has ended by itself, if not
+        now."""
+        until = row.lease_until if bounded else None
+        return cls(row.token, row.stage, chunked, row.episode_id, row.feed_id, row.worker, float(row.changed_at), until)
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a commit knows of its lease. seconds: of wall clock, None: as long as the lease; size: bytes downloaded;
+    model: that decoded; heard: a device did."""
+
+    seconds: float | None = None
+    size: int = 0
+    model: str = ""
+    heard: bool = True
+
+
+@dataclass(frozen=True)
+class _Bill:
+    """kept: the reservation's row, None when nothing was reserved. ms: that the worker's device was busy."""
+
+    lease: EndedLease
+    kept: Row[Any] | None
+    bearer: Bearer
+    entries: Sequence[Entry]
+    ms: int
+
+    @property
+    def counts(self) -> bool:
+        """Whether budgets change."""
+        return self.kept is not None or any(each.micros for each in self.entries)
+
+
+class Till:
+    """Reserves and settles for the work rows, each within the caller's transaction."""
+
+    def __init__(self, db: Database, terms: Terms) -> None:
+        self._db, self._terms = db, terms
+
+    def price(self, kind: str) -> Micros:
+        """An hour of a device of this kind."""
+        return self._terms.prices.device(kind).micros
+
+    def has_price(self, stage: str, device: str) -> bool:
+        """Whether anything is reserved for a lease of this stage, whose holder has this kind of device."""
+        return any(self._rates(stage, device))
+
+    def asked(
+        self, conn: Connection, row: Row[Any], lease: Lease, device: str, lease_seconds: float
+    ) -> Reservation | None:
+        """What is to be reserved for a lease on this row; None for what has no price. device: from `kind_of`."""
+        chunk = lease.span is not None
+        hour, extra = self._rates(row.stage, device)
+        if lease.span is not None and lease.span.is_join:
+            return None
+        params = lease.params if chunk else self._params(conn, lease.episode_id)
+        if chunk and not self._is_heard(conn, lease.episode_id, params):
+            return None
+        seconds = max(lease_seconds, self._longest(conn, row, lease))
+        return Reservation(
+            lease.token,
+            cost(seconds, hour) + extra,
+            lease.kind,
+            lease.unit_id,
+            lease.episode_id,
+            row.feed_id,
+            _run(params),
+            gpu=chunk,
+        )
+
+    def reserve(self, conn: Connection, now: float, asked: Reservation) -> Refusal | None:
+        return reserve_on(self._db, conn, now, asked, self._terms.limits.ceilings(), _burn(conn))
+
+    def missing(self, conn: Connection, now: float, lease: Lease, lease_seconds: float) -> Micros:
+        """What is to be reserved beside what is, for a lease from now on; 0 where nothing was reserved."""
+        kept = find_reservation(conn, lease.token)
+        if kept is None:
+            return 0
+        hour, extra = self._rates(lease.stage, kind_of(conn, lease.worker))
+        return max(0, cost(_span(kept.at, now + lease_seconds), hour) + extra - int(kept.micros))
+
+    def extend(self, conn: Connection, token: str, more: Micros) -> Refusal | None:
+        return extend_on(self._db, conn, token, more, self._terms.limits.ceilings(), _burn(conn))
+
+    def settle(self, conn: Connection, now: float, leases: Iterable[EndedLease], spent: Mapping[str, Spent]) -> None:
+        """All leases that end in this transaction, after everything else that it locks but the workers."""
+        found = (self._bill(conn, now, lease, spent.get(lease.token)) for lease in leases)
+        bills = sorted((bill for bill in found if bill is not None), key=lambda bill: bill.lease.token)
+        counting = [bill for bill in bills if bill.counts]
+        if len(counting) > 1:
+            wanted = {account for bill in counting for account in _accounts(bill)}
+            lock_settlements(self._db, conn, [bill.lease.token for bill in counting], wanted)
+        busy: dict[str, int] = {}
+        for bill in bills:
+            token = bill.lease.token
+            if bill.kept is not None:
+                if not settle_on(self._db, conn, now, token, bill.entries):
+                    continue  # somebody settled it for a lease that had been forgotten
+            elif bill.counts:
+                charge_on(self._db, conn, now, token, bill.bearer, bill.entries)
+            else:
+                write_lines(conn, now, bill.bearer, token, bill.entries)
+            busy[bill.lease.worker] = busy.get(bill.lease.worker, 0) + bill.ms
+        for worker in sorted(name for name, ms in busy.items() if ms):
+            more = update(workers).where(workers.c.id == worker)
+            conn.execute(more.values(busy_ms=workers.c.busy_ms + busy[worker]))
+
+    def _bill(self, conn: Connection, now: float, lease: EndedLease, spent: Spent | None) -> _Bill | None:
+        """None: there is nothing to write down."""
+        kept = find_reservation(conn, lease.token)
+        params = self._params(conn, lease.episode_id)
+        until = now if lease.until is None else min(now, lease.until)
+        began = lease.began if kept is None else float(kept.at)
+        if not lease.chunked:
+            if kept is None and spent is None:
+                return None
+            seconds = _span(began, until) if spent is None or spent.seconds is None else spent.seconds
+            entries, ms = self._of_work(lease.stage, seconds, spent), 0
+        else:
+            heard = spent.heard if spent is not None else self._is_heard(conn, lease.episode_id, params)
+            if kept is None and not heard:
+                return None
+            ms = milliseconds(_span(began, until))
+            model = (spent.model if spent is not None else "") or str(params.get("model") or "")
+            entries = [self._of_device(lease.stage, kind_of(conn, lease.worker), ms, model)]
+        day = day_of(began) if kept is None else str(kept.day)
+        return _Bill(lease, kept, Bearer(day, lease.episode_id, lease.feed_id, _run(params)), entries, ms)
+
+    def _of_device(self, stage: str, kind: str, ms: int, model: str) -> Entry:
+        price = self._terms.prices.device(kind)
+        return _entry(stage, Service.GPU, ms, Unit.MILLISECONDS, price, kind, model)
+
+    def _of_work(self, stage: str, seconds: float, spent: Spent | None) -> list[Entry]:
+        """What a failed download has brought in, nobody knows: its time alone is counted."""
+        prices = self._terms.prices
+        ms = milliseconds(_span(0.0, seconds))
+        entries = [_entry(stage, Service.CPU, ms, Unit.MILLISECONDS, prices.service(Service.CPU))]
+        if stage == "fetch" and spent is not None:
+            entries.append(_entry(stage, Service.NAT, spent.size, Unit.BYTES, prices.service(Service.NAT)))
+        return entries
+
+    def _rates(self, stage: str, device: str) -> tuple[Micros, Micros]:
+        """The price of an hour of a lease, and what else it costs at worst."""
+        prices = self._terms.prices
+        if stage == "transcribe":
+            return prices.device(device).micros, 0
+        nat = prices.service(Service.NAT).micros if stage == "fetch" else 0
+        return prices.service(Service.CPU).micros, cost_of(self._terms.max_audio_bytes, Unit.BYTES, nat)
+
+    def _longest(self, conn: Connection, row: Row[Any], lease: Lease) -> float:
+        """Seconds that a unit takes at worst, as far as that is known; each renewal reserves what is missing."""
+        if lease.span is None:
+            return self._terms.fetch_seconds if row.stage == "fetch" else _PLAN_SECONDS
+        end = lease.span.end
+        if end is None:  # a row that was made before there were plans
+            query = select(episodes.c.audio_seconds).where(episodes.c.id == lease.episode_id)
+            end = conn.execute(query).scalar_one_or_none() or 0.0
+        return _span(lease.span.start, end) / self._terms.least_speed
+
+    def _params(self, conn: Connection, episode_id: str) -> Mapping[str, object]:
+        query = select(work.c.params).where(work.c.episode_id == episode_id, work.c.stage == "transcribe")
+        return dict(conn.execute(query).scalar_one_or_none() or {})
+
+    def _is_heard(self, conn: Connection, episode_id: str, params: Mapping[str, object]) -> bool:
+        """Whether a device decodes it: not what its publisher wrote or a twin has, nor what nobody has approved."""
+        if params.get("same_as") or not params.get("approved"):
+            return False
+        if params.get("publisher") is False:
+            return True
+        row = conn.execute(episode_query().where(episodes.c.id == episode_id)).first()
+        return row is None or usable(to_episode(row), params) is None
+
+
+def kind_of(conn: Connection, worker: str) -> str:
+    """The kind of device that is paid for while this worker holds a lease."""
+    row = conn.execute(select(workers.c.device, workers.c.pool).where(workers.c.id == worker)).first()
+    return UNKNOWN_DEVICE if row is None else device_kind(row.device, row.pool)
+
+
+def device_kind(device: str | None, pool: str) -> str:
+    """What no one has named is priced, never free; a worker of another pool decodes nothing: it is a CPU's."""
+    return device or (UNKNOWN_DEVICE if pool == GPU.name else CPU)
+
+
+def _accounts(bill: _Bill) -> Iterable[Any]:
+    gpu = (bill.kept is not None and bool(bill.kept.gpu)) or any(each.gpu for each in bill.entries)
+    run = bill.bearer.run_id if bill.kept is None else str(bill.kept.run_id)
+    return accounts(bill.bearer.day, episode_id=bill.bearer.episode_id, run_id=run, gpu=gpu)
+
+
+def _entry(
+    stage: str, service: Service, quantity: int, unit: Unit, price: Price, kind: str = "", note: str = ""
+) -> Entry:
+    return Entry(stage, service.value, quantity, unit, price.micros, kind, price.source, price.estimated, note)
+
+
+def _run(params: Mapping[str, object]) -> str:
+    return str(params.get("run") or "")[:_RUN]
+
+
+def _burn(conn: Connection) -> Micros:
+    """What the fleet costs until somebody looks again, as it was reckoned last."""
+    micros = (recall_on(conn, "burn") or {}).get("micros")
+    return max(0, micros) if isinstance(micros, int) else 0
+
+
+def _span(since: float, until: float) -> float:
+    """Seconds, without what the last bits of epoch times are off; none when a clock was set back."""
+    return max(0.0, round(until - since, 6))

@@ -1,0 +1,99 @@
+"""Which levels are reached (G3): pure; standard library. Alert levels tell, stop levels hold."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from podinsight.domain.alerts import Alert, Severity
+from podinsight.domain.budget import Budget, Ceilings, Limits, Scope
+from podinsight.domain.days import begins_at, day_of, month_of_day, next_day
+from podinsight.domain.money import Micros, cost, usd
+
+HELD_ITEMS: Final = 3  # held within an hour, or counted in a mean: that many halt the pipeline (G3)
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A stop level that is reached, with what runs reckoned until it could have been stopped.
+
+    burn: micro-dollars of that. ceiling: as it holds for this very budget.
+    """
+
+    budget: Budget
+    burn: Micros
+    ceiling: Micros
+
+    @property
+    def halts(self) -> bool:
+        """Whether everything is to stop, and the fleet to go: the month is spent (G3). Else GPU work freezes."""
+        return self.budget.scope is Scope.MONTH
+
+    @property
+    def key(self) -> str:
+        """Of the alert."""
+        return f"stop:{self.budget.scope.value}:{self.budget.key}"
+
+    def __str__(self) -> str:
+        found = self.budget
+        return (
+            f"{usd(found.spent)} spent, {usd(found.reserved)} reserved and {usd(self.burn)} burning "
+            f"reach the {usd(self.ceiling)} of {found.name}"
+        )
+
+
+def stops(
+    now: float, budgets: Iterable[Budget], ceilings: Ceilings, hour_micros: Micros, seconds: float, least: Micros = 0
+) -> tuple[Stop, ...]:
+    """The stop levels that are reached: spent + reserved + burn × (sweep interval + time to stop) ≥ ceiling.
+
+    What burns after midnight is the next day's, and after the end of a month the next month's.
+
+    Args:
+        hour_micros: what an hour of all that runs costs. seconds: until what runs could have been stopped.
+        least: micro-dollars that burn at least, whatever is known to run.
+    """
+    found: list[Stop] = []
+    for budget in budgets:
+        ceiling = budget.lowest(ceilings)
+        burn = max(least, cost(min(seconds, _left(now, budget.scope)), hour_micros))
+        if ceiling is not None and budget.spent + budget.reserved + burn >= max(ceiling, 1):
+            found.append(Stop(budget, burn, ceiling))
+    return tuple(found)
+
+
+def _left(now: float, scope: Scope) -> float:
+    """Seconds until a cost counts in the next budget of its scope."""
+    today = day_of(now)
+    tomorrow = next_day(today)
+    whole = scope is Scope.PROJECT or (scope is Scope.MONTH and month_of_day(tomorrow) == month_of_day(today))
+    return float("inf") if whole else begins_at(tomorrow) - now
+
+
+def told(budgets: Iterable[Budget], limits: Limits) -> tuple[Alert, ...]:
+    """An alert for each alert level that is reached; its key is the same whenever one looks."""
+    return tuple(
+        Alert(
+            f"alert:{budget.scope.value}:{budget.key}:{level}",
+            Severity.WARNING,
+            f"{budget.name} has cost {usd(budget.spent)}, which is over the alert level of {usd(level)}",
+            "Work goes on. `podrun costs report` says what it was spent on.",
+        )
+        for budget in budgets
+        for level in limits.level(budget.scope).reached(budget.spent)
+    )
+
+
+def too_dear(held: Sequence[str], today: Sequence[Micros], stop: Micros | None) -> str:
+    """Why the pipeline is to be halted: items cost too much, not one of them but all; empty when they do not (G3).
+
+    Args:
+        held: ids of the items that were held at their own stop level within the last hour.
+        today: what each item has cost today.
+        stop: the stop level of one item.
+    """
+    if len(held) >= HELD_ITEMS:
+        return f"{len(held)} episodes reached their stop level within an hour: {', '.join(sorted(held)[:HELD_ITEMS])}"
+    mean = sum(today) // len(today) if today else 0
+    if stop is not None and len(today) >= HELD_ITEMS and mean > stop:
+        return f"{len(today)} episodes have cost {usd(mean)} on average today, which is over {usd(stop)}"
+    return ""

@@ -1,0 +1,132 @@
+"""podrun costs quote: what a manifest would cost, by line, and when it would be done (G4)."""
+
+from pathlib import Path
+
+import pytest
+
+from podinsight import settings as settings_module
+from podinsight.cli.estimate import gpu_document, gpu_words
+from tests.unit.cli.desk import Desk
+from tests.unit.cli.test_approval import TRANSCRIBE, fetched, measured, rows
+
+ITEMS = ["cpu", "nat", "gpu", "storage", "metrics", "spot interruptions", "retries"]
+
+
+@pytest.fixture
+def manifest(desk: Desk, tmp_path: Path) -> str:
+    """Of three episodes: two are downloaded and last a second, of the third nothing is known."""
+    fetched(desk, 2)
+    desk.run("feeds", "add", desk.serve_feed("/b", "Other Show", 1))
+    desk.start_worker("gpu", "cuda")
+    path = tmp_path / "list.csv"
+    assert desk.run("manifest", "make", "--output", str(path)).exit_code == 0
+    return str(path)
+
+
+def test_every_line_and_the_finish_time(desk: Desk, manifest: str) -> None:
+    result = desk.run("costs", "quote", manifest, "--model", "tiny.en")
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert lines[0] == "3 rows, 3 episodes still to be paid for"
+    assert "12 × real time is assumed, nothing was measured yet" in lines[1]
+    assert lines[2].split() == ["line", "quantity", "price", "low", "likely", "high"]
+    assert [line.split("  ")[0] for line in lines[3:11]] == [*ITEMS, "total"]
+    gpu = next(line for line in lines if line.startswith("gpu"))
+    assert "$0.526 (list)" in gpu
+    assert lines[11].startswith("takes ")
+    assert lines[11].endswith("with 1 worker (cuda)")
+    assert lines[12].startswith("done 20")
+    assert rows(desk) == [], "nothing is changed"
+
+
+def test_the_lines_add_up_in_json(desk: Desk, manifest: str) -> None:
+    measured(desk, 30.0)
+    said = desk.json("costs", "quote", manifest, "--model", "tiny.en")
+    quote = said["quote"]
+    assert (said["rows"], quote["episodes"], quote["workers"]) == (3, 3, 1)
+    assert [line["item"] for line in quote["lines"]] == ITEMS
+    for figure in ("low", "likely", "high"):
+        assert sum(line["cost"][figure] for line in quote["lines"]) == quote["micros"][figure]
+        assert quote["usd"][figure] == quote["micros"][figure] / 1e6
+    assert quote["micros"]["low"] < quote["micros"]["likely"] < quote["micros"]["high"]
+    assert quote["done_in_seconds"] == quote["device_seconds"]
+
+
+def test_more_workers_are_done_sooner(desk: Desk, manifest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = desk.json("costs", "quote", manifest)["quote"]
+    monkeypatch.setenv("PODINSIGHT_GPU_WORKERS", "4")
+    four = desk.json("costs", "quote", manifest)["quote"]
+    assert four["micros"] == one["micros"]
+    assert four["done_in_seconds"]["likely"] == pytest.approx(one["done_in_seconds"]["likely"] / 4)
+    assert "  4 workers are done in " in desk.run(*TRANSCRIBE[:-1], "--dry-run").stdout
+
+
+def test_what_is_approved_or_under_way_is_paid_for_already(desk: Desk, manifest: str) -> None:
+    assert desk.json("costs", "quote", manifest, "--limit", "1")["quote"]["episodes"] == 1
+    desk.run(*TRANSCRIBE, "--yes", "--by", "ada")
+    result = desk.run("costs", "quote", manifest)
+    assert result.stdout.startswith("3 rows, 1 episode still to be paid for\n")
+    assert desk.run("costs", "quote", manifest, "--limit", "2").stdout == "2 rows, 0 episodes still to be paid for\n"
+
+
+def test_what_could_not_be_downloaded_is_left_out(desk: Desk, tmp_path: Path) -> None:
+    desk.run("feeds", "add", desk.serve_feed("/a", "First Show", 2, broken=1))
+    desk.start_worker()
+    desk.run("fetch", "--no-wait")
+    desk.work()
+    desk.start_worker("gpu", "cuda")
+    desk.run("manifest", "make", "--output", str(tmp_path / "list.csv"))
+    text = desk.run("costs", "quote", str(tmp_path / "list.csv")).stdout
+    assert text.startswith("2 rows, 1 episode still to be paid for\n")
+    assert text.endswith("1 row could not be downloaded and left out: `podrun retry --failed`\n")
+
+
+def test_the_price_of_a_rented_gpu_is_that_of_the_book(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run is compared with at its end."""
+    state.parent.joinpath("prices.toml").write_text("[devices]\ncuda = { usd = 0.4 }\n")
+    monkeypatch.setenv("PODINSIGHT_PRICES_FILE", str(state.parent / "prices.toml"))
+    settings = settings_module.load()
+    assert gpu_document(settings, 43_200.0) == {"gpu_estimate_usd": 0.4, "gpu_hour_usd": 0.4, "gpu_speed": 12.0}
+    assert "$0.4000 on a rented GPU (an estimate: $0.4 an hour, 12 × real time)" in gpu_words(settings, 43_200.0)
+
+
+def test_in_the_cloud_the_rest_is_paid_too(desk: Desk, manifest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The objects of this test stay in their folder: the settings alone say where they lie."""
+    here = {line["item"]: line["cost"] for line in desk.json("costs", "quote", manifest)["quote"]["lines"]}
+    assert {item: here[item]["high"] for item in ("cpu", "nat", "storage", "metrics")} == dict.fromkeys(
+        ("cpu", "nat", "storage", "metrics"), 0
+    )
+    monkeypatch.setenv("PODINSIGHT_OBJECTS_URL", "s3://bucket")
+    there = {line["item"]: line["cost"] for line in desk.json("costs", "quote", manifest)["quote"]["lines"]}
+    assert min(there[item]["likely"] for item in ("cpu", "nat", "storage", "metrics")) > 0
+    assert there["gpu"] == here["gpu"]
+    assert "for CPU, NAT and a month's storage" in desk.run("fetch", "--dry-run", "--feed", "other-show").stdout
+
+
+def test_an_unknown_device_is_said_to_be_estimated(desk: Desk, manifest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """G5."""
+    desk.store.workers.mark("gpu-1", "dead")
+    monkeypatch.setenv("PODINSIGHT_GPU_WORKERS", "0")
+    assert "$1.006 (dearest list price, estimated high)" in desk.run("costs", "quote", manifest).stdout
+    assert "at $1.006 an hour, which is estimated high" in desk.run(*TRANSCRIBE, "--dry-run").stdout
+
+
+@pytest.mark.parametrize("name", ["none.csv", "manifests/none.csv", "https://a.test/m.csv"])
+def test_a_manifest_that_is_not_there(desk: Desk, name: str) -> None:
+    result = desk.run("costs", "quote", name)
+    assert (result.exit_code, name in result.stderr or "https" in result.stderr) == (2, True)
+
+
+def test_a_manifest_with_a_fault(desk: Desk, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.csv"
+    bad.write_text("episode_id,audio_url\n,not a url\n")
+    result = desk.run("costs", "quote", str(bad))
+    assert result.exit_code == 2
+    assert "nothing was done" in result.stderr
+
+
+def test_a_bad_prices_file(desk: Desk, manifest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "prices.toml").write_text("[devices]\ncuda = 0.4\n")
+    monkeypatch.setenv("PODINSIGHT_PRICES_FILE", str(tmp_path / "prices.toml"))
+    result = desk.run("costs", "quote", manifest)
+    assert (result.exit_code, "devices.cuda must be a table" in result.stderr) == (2, True)

@@ -1,0 +1,292 @@
+"""Scaling as a whole: what is decided from the database and the fleet, and what is carried out (G5, G6, G8)."""
+
+from dataclasses import replace
+
+import pytest
+
+from podinsight.adapters.apprise_notifier import AppriseNotifier
+from podinsight.adapters.local_fleet import LocalFleet
+from podinsight.adapters.memory import NoBilling
+from podinsight.adapters.memory_fleet import Make, MemoryFleet
+from podinsight.domain.budget import Level, Limits, accounts
+from podinsight.domain.control import Control, Mode
+from podinsight.domain.days import day_of
+from podinsight.domain.fleet import Group, Rate
+from podinsight.domain.money import DOLLAR, Unit, micros
+from podinsight.domain.observed import NAME, observed
+from podinsight.domain.pool import Rules
+from podinsight.domain.prices import PriceBook
+from podinsight.errors import Unavailable
+from podinsight.ports import Bearer, Entry, Fleet, ObjectStore
+from podinsight.services.guard import GuardPorts, GuardRules, freeze
+from podinsight.services.resume import ResumePorts, resume
+from podinsight.services.scale import BURN, scale
+from podinsight.services.sweep import sweep
+from tests.support.rows import Rows
+
+RULES = Rules(most=4, drain=120, patience=0, grace=60, settle=20, start=15, sweep=60, stop=20, least_billed=0)
+MAKE = Make(start_seconds=5, stop_seconds=1, rate=Rate(3_600_000, "list"))  # a thousand micro-dollars a second
+
+
+class Guarded:
+    """Rows of a database, a fleet, and a scaler that runs every five seconds. A minute of audio takes a minute."""
+
+    def __init__(self, rows: Rows, objects: ObjectStore, groups: int = 1) -> None:
+        self.rows, self.clock = rows, rows.clock
+        self.fleet = MemoryFleet(rows.clock, [Group(f"zone-{n}", 0, 0, 4) for n in range(groups)], MAKE)
+        self.rules = GuardRules(Limits(gpu_day=Level()), RULES, True, 1.0, "tiny.en", 7200.0)
+        self.objects = objects
+
+    def ports(self, fleet: Fleet | None = None) -> GuardPorts:
+        return GuardPorts(
+            self.rows.store,
+            fleet or self.fleet,
+            self.objects,
+            self.clock,
+            AppriseNotifier({}),
+            NoBilling(),
+            PriceBook(),
+        )
+
+    def run(self, seconds: float) -> list[int]:
+        """How many instances lived after each decision."""
+        lived = []
+        for _ in range(int(seconds // 5)):
+            self.clock.advance(5)
+            self.decide()
+            lived.append(len(self.fleet.state().living))
+        return lived
+
+    def decide(self) -> str:
+        return scale(self.ports(), self.rules)
+
+    def spend(self, amount: int) -> None:
+        entry = Entry("transcribe", "gpu", 1, Unit.EACH, amount, "cuda")
+        self.rows.store.purse.charge(f"spent-{self.clock.now()}", Bearer(day_of(self.clock.now())), [entry])
+
+    @property
+    def control(self) -> Control:
+        return self.rows.store.control.read()
+
+
+@pytest.fixture
+def guarded(rows: Rows, objects: ObjectStore) -> Guarded:
+    return Guarded(rows, objects)
+
+
+def test_the_fleet_grows_with_work_and_is_at_zero_within_the_grace(guarded: Guarded) -> None:
+    """G6: from zero, and back to zero within the grace once the work has ended."""
+    assert guarded.run(20) == [0] * 4
+    ids = guarded.rows.transcribes(6)
+    lived = guarded.run(20)
+    assert lived[0] == lived[-1] == 3, "six minutes of audio in two minutes"
+    assert "360 s of audio" in observed(guarded.rows.store.memory.recall(NAME), guarded.clock.now()).why
+    for episode_id in ids:
+        guarded.rows.transcribe(episode_id)
+    assert guarded.run(60)[:3] == [3, 3, 3], "the grace"
+    assert guarded.run(20)[-1] == 0
+    assert guarded.rows.store.memory.recall(BURN) == {"micros": 0}
+
+
+def test_burn_is_what_runs_until_it_could_have_been_stopped(guarded: Guarded) -> None:
+    """G2: claims reckon with it."""
+    guarded.rows.transcribes(6)
+    guarded.run(10)
+    assert guarded.rows.store.memory.recall(BURN) == {"micros": 3 * 80 * 1000}
+
+
+def test_a_lease_holder_stays_and_the_idle_go(guarded: Guarded) -> None:
+    ids = guarded.rows.transcribes(6)
+    guarded.run(15)
+    holder = guarded.fleet.state().living[-1].id
+    assert guarded.fleet.hold(holder)
+    for episode_id in ids:
+        guarded.rows.transcribe(episode_id)
+    guarded.run(120)
+    assert [each.id for each in guarded.fleet.state().living] == [holder]
+
+
+def test_where_a_start_costs_nothing_a_worker_comes_while_the_plan_is_made(guarded: Guarded) -> None:
+    """On a laptop the model is loaded meanwhile; elsewhere nobody is launched for what is not there yet."""
+    rows = guarded.rows
+    (episode_id,) = rows.fetches(1, transcribe=True)
+    rows.fetch(episode_id)
+    rows.claim(episode_id, "plan", rows.worker("p1", "plan", 1))
+    assert guarded.run(5) == [1]
+    guarded.fleet.scale(0)
+    guarded.rows.store.memory.remember(NAME, {})
+    guarded.rules = replace(guarded.rules, fleet=replace(RULES, patience=600))
+    guarded.clock.advance(60)
+    assert guarded.run(5) == [0]
+
+
+def test_a_fixed_fleet_is_only_watched(guarded: Guarded) -> None:
+    guarded.rules = replace(guarded.rules, scales=False)
+    guarded.fleet.scale(2)
+    guarded.rows.transcribes(6)
+    assert guarded.run(200)[-1] == 2
+    assert guarded.rows.store.memory.recall(BURN) == {"micros": 2 * 80 * 1000}
+
+
+def test_a_fixed_fleet_that_is_paid_for_is_at_zero_while_its_work_is_frozen(guarded: Guarded) -> None:
+    """G3: a stop level holds for machines that always run, too; a resume brings back as many as there were."""
+    guarded.rules = replace(guarded.rules, scales=False)
+    guarded.fleet.scale(3)
+    assert guarded.run(20)[-1] == 3
+    freeze(guarded.rows.store, "it costs too much", "stop:test")
+    assert guarded.run(20)[-1] == 0
+    resume(ResumePorts(guarded.rows.store, guarded.fleet, guarded.clock), guarded.rules.limits, "ada", "paid")
+    assert guarded.run(20)[-1] == 3
+
+
+def test_the_measured_speed_counts(guarded: Guarded) -> None:
+    rows = guarded.rows
+    (episode_id,) = rows.transcribes(1, feed="b")
+    rows.transcribe(episode_id)  # a minute of audio in a second, on the CPU
+    guarded.fleet = MemoryFleet(rows.clock, [Group("here", 0, 0, 4)], replace(MAKE, kind="cpu"))
+    rows.transcribes(6)
+    assert guarded.run(5) == [1]
+    assert "60.0x" in guarded.decide()
+
+
+def test_while_a_region_is_unknown_nothing_grows(rows: Rows, objects: ObjectStore) -> None:
+    """G5: what runs there is not known, and never nothing; what it burnt before it may burn now."""
+    guarded = Guarded(rows, objects, groups=2)
+    rows.transcribes(2)
+    assert guarded.run(5) == [1]
+    guarded.decide()
+    burnt = rows.store.memory.recall(BURN)
+    guarded.fleet.denied.add("zone-0")
+    rows.transcribes(6, feed="b")
+    guarded.run(10)
+    assert len(guarded.fleet.state().living) == 0, "none in the region that answers"
+    assert rows.store.memory.recall(BURN) == burnt == {"micros": 80 * 1000}
+    guarded.fleet.denied.clear()
+    assert guarded.run(5) == [4]
+
+
+def test_a_stop_level_that_leaves_no_room_freezes_gpu_work_and_says_so_once(guarded: Guarded) -> None:
+    """G3, scenario 12: before the level is reached, not after."""
+    guarded.rules = replace(guarded.rules, limits=Limits(gpu_day=Level((), micros(2))))
+    guarded.rows.transcribes(6)
+    guarded.spend(micros("1.95"))
+    assert guarded.run(10) == [0, 0]
+    assert guarded.control.gpu_frozen
+    assert guarded.control.mode is Mode.RUNNING, "CPU work goes on"
+    assert "of the $2.00 of GPU work on 2023-11-14" in guarded.control.why
+    (alert,) = guarded.rows.store.alerts.unsent(5)
+    assert alert.alert.key == "stop:gpu_day:2023-11-14"
+
+
+def test_the_month_halts_everything(guarded: Guarded) -> None:
+    guarded.rules = replace(guarded.rules, limits=Limits(month=Level((), DOLLAR), gpu_day=Level()))
+    guarded.rows.transcribes(1)
+    guarded.spend(DOLLAR)
+    guarded.run(5)
+    assert guarded.control.mode is Mode.HALTED
+
+
+def test_a_shut_fleet_stays_shut_and_says_why(guarded: Guarded) -> None:
+    guarded.fleet.zero("a drill")
+    guarded.rows.transcribes(6)
+    assert guarded.run(20) == [0] * 4
+    assert "a drill" in guarded.decide()
+
+
+@pytest.mark.parametrize("kept", [{"at": "noon"}, {"at": 1_700_000_000.0, "desired": 3, "memory": "?", "sights": [1]}])
+def test_a_memory_that_cannot_be_read_is_begun_anew(guarded: Guarded, kept: dict[str, object]) -> None:
+    guarded.rows.store.memory.remember(NAME, kept)
+    guarded.rows.transcribes(1)
+    assert guarded.run(5) == [1]
+
+
+def test_an_idle_machine_that_nobody_lets_go_is_a_finding(guarded: Guarded) -> None:
+    """G5: an instance that refuses to end goes on costing; it is kept for the sweep to report."""
+    ids = guarded.rows.transcribes(1)
+    guarded.run(10)
+    (name,) = [each.id for each in guarded.fleet.state().living]
+    guarded.fleet.protected.add(name)
+    guarded.rows.transcribe(ids[0])
+    guarded.run(240)
+    (found,) = observed(guarded.rows.store.memory.recall(NAME), guarded.clock.now()).findings
+    assert (found.subject, found.day_micros) == (name, 86_400_000)
+
+
+def test_scenario_11_a_scaler_that_fails_grows_nothing(guarded: Guarded) -> None:
+    """The fleet does not answer at all, or the brain is asked nonsense: it raises, nothing has grown, and the tick by
+    which supervisors hold their workers (tests/unit/supervisor/test_thinning.py) does not move."""
+    guarded.rows.transcribes(6)
+    guarded.rules = replace(guarded.rules, speed=0.0)
+    with pytest.raises(ValueError, match="speed"):
+        guarded.decide()
+    guarded.rules = replace(guarded.rules, speed=1.0)
+    guarded.fleet.denied.add("zone-0")
+    guarded.decide()
+    assert guarded.fleet.state().desired == 0
+    guarded.fleet.denied.clear()
+    before = guarded.rows.store.control.ticks()
+
+    class Away(MemoryFleet):
+        def scale(self, desired: int) -> int:
+            raise Unavailable(f"{desired} cannot be set")
+
+    away = Away(guarded.clock, [Group("here", 0, 0, 4)], MAKE)
+    guarded.clock.advance(5)
+    with pytest.raises(Unavailable):
+        scale(guarded.ports(away), guarded.rules)
+    assert away.state().living == ()
+    assert guarded.rows.store.control.ticks() == before
+
+
+def test_scenario_17_a_freeze_outlives_scaling_and_midnight_until_a_named_person_resumes(guarded: Guarded) -> None:
+    """Frozen; then sweep and scaler come again and again, and midnight with a fresh budget: it stays frozen."""
+    guarded.rules = replace(guarded.rules, limits=Limits(gpu_day=Level((), micros(2))))
+    guarded.rows.transcribes(2)
+    guarded.spend(micros("1.99"))
+    guarded.run(5)
+    assert guarded.control.gpu_frozen
+    first = day_of(guarded.clock.now())
+    while day_of(guarded.clock.now()) == first:
+        guarded.clock.advance(3600)
+        sweep(guarded.ports(), guarded.rules)
+        assert guarded.run(5) == [0]
+    budget = guarded.rows.store.purse.budgets(accounts(day_of(guarded.clock.now()), gpu=True))[1]
+    assert budget.spent == 0, "the new day has all its money"
+    assert guarded.run(60)[-1] == 0
+    assert guarded.control.gpu_frozen
+
+    done = resume(ResumePorts(guarded.rows.store, guarded.fleet, guarded.clock), guarded.rules.limits, "ada", "new day")
+    assert (done.held, done.reached) == ((), ())
+    assert guarded.control.by == "ada"
+    assert guarded.run(10)[-1] == 1
+
+
+def test_scenario_19_advice_to_rebalance_starts_no_extra_machine(guarded: Guarded) -> None:
+    """The task finishes on the machine that was advised, and nobody is launched beside it. What its worker does (takes
+    no new chunk): tests/end_to_end/test_interruptions.py."""
+    (episode_id,) = guarded.rows.transcribes(1)
+    guarded.run(15)
+    (name,) = [each.id for each in guarded.fleet.state().living]
+    guarded.fleet.hold(name)
+    guarded.fleet.advise(name)
+    assert guarded.run(60) == [1] * 12
+    assert [(each.id, each.leased) for each in guarded.fleet.state().living] == [(name, True)]
+    guarded.rows.transcribe(episode_id)
+    guarded.fleet.let_go(name)
+    assert guarded.run(90)[-1] == 0
+    assert len(guarded.fleet.state().instances) == 1, "one machine in all"
+
+
+def test_a_local_lease_holder_that_is_one_too_many_drains(rows: Rows, objects: ObjectStore) -> None:
+    """A lowered maximum: the worker finishes its chunk and takes no other; scale-in by name is for the idle."""
+    guarded = Guarded(rows, objects)
+    fleet = LocalFleet(rows.store, rows.clock, 4, 30.0, lambda _kind: Rate(1000, "list"))
+    ids = rows.transcribes(3, chunks=2)
+    for number, episode_id in enumerate(ids[:2]):
+        rows.claim(episode_id, "transcribe", rows.worker(f"w{number}", "gpu", 1))
+    guarded.rules = replace(guarded.rules, fleet=replace(RULES, most=1))
+    scale(guarded.ports(fleet), guarded.rules)
+    states = {each.id: each.state for each in rows.store.workers.list() if each.pool == "gpu"}
+    assert sorted(states.values()) == ["draining", "draining", "ready"]
+    assert states["g1"] == "draining", "the idle one goes first"
+    assert rows.store.workers.desired()["gpu"] == 1
