@@ -17,7 +17,8 @@ from celery.concurrency.prefork import TaskPool as PreforkPool
 from celery.concurrency.thread import TaskPool as ThreadPool
 from celery.worker import state as celery_state
 
-from podinsight.bootstrap import build_store, decoding_device, notified_services
+from podinsight.bootstrap import build_store, decoding_device
+from podinsight.bootstrap.money import notified_services
 from podinsight.errors import ConfigError, PodinsightError
 from podinsight.ports import StatusStore
 from podinsight.topology import GPU, LIGHT, QUEUES, STAGES, QueueSpec

@@ -1,6 +1,6 @@
 """The light queue's tasks of the cost guard. Every one may run twice at once and does no harm."""
 
-from podinsight.bootstrap import guard_ports, guard_rules
+from podinsight.bootstrap.money import guard_ports, guard_rules
 from podinsight.services.daily import check_daily
 from podinsight.services.scale import scale
 from podinsight.services.sweep import sweep

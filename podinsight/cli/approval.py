@@ -34,7 +34,7 @@ def asking_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def prices(settings: Settings) -> Prices:
     """What the settings say about money. Raises ConfigError for a bad prices_file."""
-    from podinsight.bootstrap import price_book  # imports every adapter: `podrun --help` does without
+    from podinsight.bootstrap.money import price_book  # imports every adapter: `podrun --help` does without
 
     rule = SpendingRule(settings.approve_usd_per_run, settings.approve_usd_per_day)
     return Prices(price_book(settings), settings.gpu_speed, rule, max(1, settings.gpu_workers))

@@ -69,7 +69,7 @@ def _command(name: str, mode: Mode, text: str, reason: str) -> click.Command:
 @json_option
 @pass_session
 def resume(session: Session, by: str, why: str, as_json: bool) -> None:
-    from podinsight.bootstrap import resume_ports  # imports every adapter
+    from podinsight.bootstrap.money import resume_ports  # imports every adapter
 
     found = lift(resume_ports(session.settings, session.store), session.settings.limits(), by, why)
     out = Output(as_json)

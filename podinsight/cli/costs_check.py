@@ -32,7 +32,7 @@ def check_costs(session: Session, as_json: bool) -> int:
 
     Example: podrun costs check && echo "nothing runs for nothing"
     """
-    from podinsight.bootstrap import guard_ports, guard_rules  # imports every adapter
+    from podinsight.bootstrap.money import guard_ports, guard_rules  # imports every adapter
 
     out = Output(as_json)
     rules = guard_rules(session.settings)

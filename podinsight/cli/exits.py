@@ -21,7 +21,7 @@ Exit codes:
   1    some of the work failed, or a check found something
   2    wrong use: a bad option, a bad setting, a bad URL, an unknown id
   3    the stack, or a part of it that the command needs, is not up
-  4    transcriptions wait until somebody approves what they cost (podrun approve)
+  4    transcriptions wait for somebody: to approve what they cost (podrun approve), or to raise a ceiling
   5    somebody was asked to approve the cost and said no: nothing was changed
   6    it is not proven that no gpu worker is left (podrun emergency-shutdown)
   130  interrupted

@@ -29,7 +29,7 @@ START: Final = "podrun fleet start --by NAME --why REASON"
 
 def open_fleet(session: Session) -> Fleet:
     """The fleet, on the session's database alone."""
-    from podinsight.bootstrap import resume_ports  # imports every adapter
+    from podinsight.bootstrap.money import resume_ports  # imports every adapter
 
     return resume_ports(session.settings, session.store).fleet
 
@@ -174,7 +174,7 @@ def emergency_shutdown(session: Session, local: bool, by: str, why: str, dry_run
             out.line(plain(step))
         out.line("dry run: nothing was changed")
         return OK
-    from podinsight.bootstrap import emergency_ports
+    from podinsight.bootstrap.money import emergency_ports
     from podinsight.supervisor.remaining import remaining
 
     settings, store = session.settings, session.store

@@ -28,7 +28,7 @@ def test(session: Session, severity: str | None, as_json: bool) -> int:
 
     Exit code 1 when one of them could not be told.
     """
-    from podinsight.bootstrap import build_notifier, notified_services  # imports every adapter
+    from podinsight.bootstrap.money import build_notifier, notified_services  # imports every adapter
 
     services = notified_services(session.settings)
     wanted = [each for each in Severity if severity in (None, each.value)]

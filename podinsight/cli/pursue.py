@@ -13,6 +13,7 @@ from podinsight.cli.follow import Ending, Follower, Times
 from podinsight.cli.goals import Meter, goals_document, goals_words
 from podinsight.cli.progress import ending_document, ending_line, watcher
 from podinsight.cli.session import Session
+from podinsight.domain.held import OVER_BUDGET
 from podinsight.domain.transcript import PUBLISHER
 from podinsight.domain.work import State
 from podinsight.errors import Unavailable
@@ -46,11 +47,20 @@ class Outcome:
 
     @property
     def failed(self) -> int:
-        return len(self.endings) - len(self.done) - len(self.waiting) + len(self.before.failed)
+        return len(self.endings) - len(self.done) - len(self._held) + len(self.before.failed)
 
     @property
     def waiting(self) -> list[Ending]:
         """What turned out to need an approval."""
+        return [each for each in self._held if not each.reason.startswith(OVER_BUDGET)]
+
+    @property
+    def over_budget(self) -> list[Ending]:
+        """What did not fit under its own ceiling or its run's."""
+        return [each for each in self._held if each.reason.startswith(OVER_BUDGET)]
+
+    @property
+    def _held(self) -> list[Ending]:
         return [ending for ending in self.endings if ending.state is State.HELD]
 
 

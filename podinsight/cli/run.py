@@ -14,6 +14,7 @@ from podinsight.cli.choosing import Standing, first, preview, standing
 from podinsight.cli.console import Output, complain, count, plain
 from podinsight.cli.estimate import tell_dry_run
 from podinsight.cli.exits import WAITS, CommandError
+from podinsight.cli.follow import Ending
 from podinsight.cli.goals import Meter
 from podinsight.cli.manifest import choose
 from podinsight.cli.pursue import pursue, send, summarise
@@ -196,6 +197,7 @@ def _go_on(
     began, held = time.monotonic(), _held(session, before)
     meter, code = Meter(session.store), None
     turned: list[str] = []
+    dear: list[Ending] = []
     if no_wait:
         send(session)
         _tell_queued(out, before, gate, len(held), ceiling)
@@ -205,12 +207,18 @@ def _go_on(
         if any(each.to_do for each in before.values()) or not held:
             outcomes = pursue(session, out, before)
             turned = [each.episode.id for outcome in outcomes.values() for each in outcome.waiting]
+            dear = [each for outcome in outcomes.values() for each in outcome.over_budget]
             code = summarise(session, out, outcomes, began, meter)
         # What was fetched in vain has failed meanwhile; what was to be the publisher's words may have to be decoded.
         held = set(session.store.work.waiting_for_approval([*held, *turned]))
     if held:
         tell_waiting(len(held), sorted(held))
-    return code or (WAITS if held else None)
+    if dear:
+        verb = "waits" if len(dear) == 1 else "wait"
+        complain(
+            f"{count(len(dear), 'transcription')} {verb}: {dear[0].reason}. Raise it, then `podrun retry --over-budget`"
+        )
+    return code or (WAITS if held or dear else None)
 
 
 def _held(session: Session, before: Mapping[str, Standing]) -> set[str]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from podinsight.domain.control import Control
+
 
 class Severity(StrEnum):
     CRITICAL = "critical"
@@ -19,3 +21,10 @@ class Alert:
     severity: Severity
     title: str
     body: str = ""
+
+
+def stop_key(what: str, was: Control) -> str:
+    """The key of the alert about a stop: whoever stops the same again after a resume is heard again.
+
+    was: what held before, as `read` gives it."""
+    return f"{what}:{was.at:.0f}" if was.at else what

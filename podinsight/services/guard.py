@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from podinsight.domain.alerts import Alert, Severity
+from podinsight.domain.alerts import Alert, Severity, stop_key
 from podinsight.domain.budget import Limits
 from podinsight.domain.control import Control, Mode
 from podinsight.domain.pool import Rules
@@ -44,17 +44,19 @@ def freeze(store: StatusStore, why: str, key: str, mode: Mode | None = None) -> 
     """Freezes GPU work (mode HALTED: everything) and posts a critical alert, once for each key; CPU downloads go on
     under a freeze. Returns False when that much was stopped before, by anybody; then nothing changes."""
     written: list[Control] = []
+    keys: list[str] = []
 
     def stop(history: Sequence[Control]) -> Sequence[Control]:
         now = history[0] if history else Control()
         wanted = replace(now, gpu_frozen=True, mode=mode or now.mode)
         if (wanted.gpu_frozen, wanted.mode) != (now.gpu_frozen, now.mode):
             written.append(replace(wanted, by=GUARD, why=why, at=0.0))
+            keys.append(stop_key(key, now))
         return written
 
     store.control.revise(stop)
-    for each in written:
-        store.alerts.post(Alert(key, Severity.CRITICAL, f"{_said(each)}: {why}", "`podrun resume` goes on."))
+    for each, said in zip(written, keys, strict=True):
+        store.alerts.post(Alert(said, Severity.CRITICAL, f"{_said(each)}: {why}", "`podrun resume` goes on."))
     return bool(written)
 
 

@@ -108,7 +108,7 @@ def up(
 
 def _check_addresses(settings: Settings) -> None:
     if settings.notify_critical or settings.notify_warning or settings.notify_summary:
-        from podinsight.bootstrap import notified_services  # loads Apprise, which few installations need
+        from podinsight.bootstrap.money import notified_services  # loads Apprise, which few installations need
 
         notified_services(settings)
 

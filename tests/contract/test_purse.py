@@ -53,7 +53,7 @@ def test_what_was_spent_takes_the_place_of_what_was_reserved(
     """G1, G2: less, more and nothing."""
     for token in ("less", "more", "nothing"):
         assert purse.reserve(asked(token, "0.50"), STOPS) is None
-    assert purse.settle("less", [entry(micros("0.10")), entry(micros("0.000001"), service="cpu", device_kind="cpu")])
+    assert purse.settle("less", [entry(micros("0.10")), entry(micros("0.000001"), service="cpu", device_kind="")])
     assert purse.settle("more", [entry(micros("0.75"))])
     assert purse.release("nothing")
     assert purse.budget(Scope.ITEM, "e1") == Budget(Scope.ITEM, "e1", 0, micros("0.850001"))
@@ -149,7 +149,7 @@ def test_what_the_fleet_burns_counts_where_all_share(purse: SqlPurse) -> None:
 def test_alert_levels_never_bind(purse: SqlPurse) -> None:
     """G3: $15 a day, $50 a month, $40 for the project are passed, and work goes on up to the stop levels."""
     spend(purse, "39.00")
-    assert purse.charge("cpu", Bearer(DAY), [entry(micros(20), device_kind="cpu")])
+    assert purse.charge("cpu", Bearer(DAY), [entry(micros(20), device_kind="")])
     assert purse.reserve(asked("t", "1"), STOPS) is None
     assert Limits().day.reached(purse.spent(Scope.DAY, DAY)) == (micros(5), micros(15))
 

@@ -211,7 +211,8 @@ def test_the_month_halts_everything(paying: Paying) -> None:
     assert try_claim(tight, episode_id) is None
     assert stopped(tight) == (Mode.HALTED, True, "cost guard")
     assert tight.store.control.read().economy
-    assert tight.store.alerts.unsent(10)[0].alert.key == f"stop:month:{month_of(tight.clock.now())}"
+    month = month_of(tight.clock.now())
+    assert tight.store.alerts.unsent(10)[0].alert.key == f"stop:month:{month}:{tight.clock.now():.0f}"
     assert tight.work.claim("fetch", waiting, tight.worker(), LEASE_SECONDS) is None
 
 

@@ -1,4 +1,4 @@
-"""Random kills while episodes of several chunks run: at most a chunk is redone for each (T4).
+"""Random kills while episodes of several chunks run: at most a chunk is redone for each (T4), and paid for (G1, G2).
 
 `make test` has the small one, `make soak` sixty kills over twenty episodes. What is printed goes into a change's note.
 """
@@ -16,12 +16,20 @@ from podinsight.adapters.database.models import chunks, leftovers
 from podinsight.domain.work import OPEN_STATES, State
 from tests.support.feeds import rss
 from tests.support.long_audio import flac, strung
+from tests.support.spending import paid_to_the_end
 from tests.support.stack import Stack, running_stack, wait_for
 from tests.support.strikes import strike
 from tests.support.webserver import WebServer
 
 ROLES = ("gpu", "gpu", "gpu", "plan", "light", "supervisor", "FLUSHALL")
 VARIETIES = 2
+PAID = {  # a micro-dollar a millisecond; no level is near
+    "PODINSIGHT_CPU_HOUR_USD": "3.6",
+    "PODINSIGHT_STOP_ITEM_USD": "none",
+    "PODINSIGHT_STOP_GPU_DAY_USD": "none",
+    "PODINSIGHT_STOP_MONTH_USD": "none",
+    "PODINSIGHT_SWEEP_EVERY_SECONDS": "5",
+}
 
 
 def serve(web: WebServer, name: str, episodes: int, seconds: float) -> str:
@@ -48,8 +56,8 @@ def results(stack: Stack, ids: list[str]) -> dict[str, set[tuple[str, ...]]]:
     return found
 
 
-def redone(stack: Stack) -> list[float]:
-    """Length in seconds of each chunk whose lease was lost: the most that had to be decoded again."""
+def redone(stack: Stack) -> dict[str, float]:
+    """Token of each lease that was lost → length in seconds of its chunk: the most that had to be decoded again."""
     with stack.store.db.read() as connection:
         lost = (
             connection.execute(select(leftovers.c.prefix).where(leftovers.c.prefix.contains("/parts/"))).scalars().all()
@@ -59,11 +67,22 @@ def redone(stack: Stack) -> list[float]:
             for row in connection.execute(select(chunks).where(chunks.c.n >= 0))
         }
     parts = {episode.parts: episode.id for episode in stack.store.catalogue.first_episodes(None)}
-    found = []
+    found = {}
     for prefix in lost:
         folder, _, name = prefix.rpartition("/")
-        found.append(lengths[parts[folder], int(name.partition(".")[0])])
+        n, _, token = name.partition(".")
+        found[token] = lengths[parts[folder], int(n)]
     return found
+
+
+def check_the_bill(stack: Stack, ids: list[str], lost: set[str], seconds: float) -> None:
+    """Everything is paid for once, and no lease longer than its worker can have had it."""
+    paid = paid_to_the_end(stack.store)
+    assert lost <= set(paid), "who was killed has spent too"
+    assert len(paid) >= len(spans(stack, ids)) + len(lost)
+    dead = 1000 * stack.settings.lease_seconds * len(lost)
+    assert sum(paid.values()) <= 1000 * stack.settings.gpu_workers * seconds + dead
+    print(f"paid for {sum(paid.values()) / 1000:.1f} s, {sum(paid[token] for token in lost) / 1000:.1f} s of them lost")
 
 
 def hit_and_check(
@@ -85,7 +104,7 @@ def hit_and_check(
             calm.wait_ended("transcribe", ids, 120)
             expected = results(calm, ids)
             a_chunk = max(end - start for start, end in spans(calm, ids))
-        with running_stack(tmp_path / "struck", **small) as stack:
+        with running_stack(tmp_path / "struck", **small, **PAID) as stack:
             ids = stack.add_feed(serve(web, "struck", episodes, seconds))
             stack.start(ids)
             started = time.monotonic()
@@ -104,12 +123,13 @@ def hit_and_check(
             stack.wait_ended("transcribe", ids, 900)
             again = redone(stack)
             took = time.monotonic() - started
-            print(f"ended after {took:.0f} s; {len(again)} chunks, {sum(again):.0f} s of audio redone at most")
+            print(f"ended after {took:.0f} s; {len(again)} chunks, {sum(again.values()):.0f} s of audio redone at most")
             assert Counter(stack.states("transcribe", ids)) == {State.DONE: episodes}
             assert set(stack.commits().values()) == {1}
             assert results(stack, ids) == expected
             assert len(again) <= processes["gpu"]
-            assert sum(again) <= len(again) * a_chunk
+            assert sum(again.values()) <= len(again) * a_chunk
+            check_the_bill(stack, ids, set(again), took)
 
 
 def all_ended(stack: Stack, ids: list[str]) -> bool:

@@ -14,15 +14,18 @@ from podinsight.domain.work import OPEN_STATES, State
 from tests.support.feeds import rss
 from tests.support.imds import MetadataService
 from tests.support.long_audio import flac, strung
+from tests.support.spending import paid_to_the_end
 from tests.support.stack import Stack, running_stack, wait_for
 from tests.support.webserver import WebServer
 
-# No lease expires in these tests, and an episode has one chunk.
+# No lease expires in these tests. An episode of less than 300 s has one chunk. A millisecond costs a micro-dollar.
 LONG_LEASE = {
     "PODINSIGHT_LEASE_SECONDS": "60",
     "PODINSIGHT_RENEW_SECONDS": "5",
-    "PODINSIGHT_CHUNK_SECONDS": "600",
+    "PODINSIGHT_CHUNK_SECONDS": "200",
+    "PODINSIGHT_CPU_HOUR_USD": "3.6",
 }
+CLOCK = 0.002  # seconds: the ledger has whole milliseconds
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,24 @@ def outcomes(stack: Stack, ids: list[str]) -> Counter[str]:
         return Counter({row.outcome: row.n for row in connection.execute(query)})
 
 
+def gpu_leases(stack: Stack, episode_id: str) -> list[tuple[int, float]]:
+    """Milliseconds and end of each lease on a chunk that the ledger knows."""
+    lines = stack.store.purse.entries("0000-01-01", "9999-12-31", episode_id=episode_id)
+    return [(line.entry.quantity, line.at) for line in lines if line.entry.service == "gpu"]
+
+
+def decoders(stack: Stack, episode_id: str) -> list[tuple[str, float]]:
+    """Who committed each chunk, and when."""
+    query = select(stage_runs.c.worker, stage_runs.c.at).where(
+        stage_runs.c.stage == "transcribe",
+        stage_runs.c.episode_id == episode_id,
+        stage_runs.c.outcome == "done",
+        stage_runs.c.n >= 0,
+    )
+    with stack.store.db.read() as connection:
+        return [(row.worker, row.at) for row in connection.execute(query.order_by(stage_runs.c.n))]
+
+
 def consumed(stack: Stack) -> set[str]:
     """The queues that any worker takes messages from now."""
     replies = Celery(broker=stack.settings.redis_url).control.inspect(timeout=1).active_queues() or {}
@@ -103,22 +124,40 @@ def the_next_worker_waits(stack: Stack, machine: MetadataService, last: int) -> 
     assert not stack.running("transcribe")
 
 
-def test_a_stop_notice_hands_the_chunk_back_within_seconds(spot: Spot) -> None:
+def test_scenario_18_a_stop_notice_hands_the_chunk_back_once_and_its_cost_ends_there(spot: Spot) -> None:
+    """G9, T4: within seconds, in the second of two chunks. Another worker goes on from there: the first chunk is not
+    decoded again, and the ledger has what was spent until the hand-back, and no more."""
     stack, machine = spot.stack, spot.machine
-    ids = begin(spot, "stopped", count=1, seconds=300)
+    ids = begin(spot, "stopped", count=1, seconds=320)
+    first = ids[0], "transcribe", 0
+    wait_for(lambda: first in stack.commits(), 60, "the first chunk is done")
+    wait_for(lambda: stack.running("transcribe"), 20, "the second one runs")
+    began = time.time()
     (main,) = stack.pids("gpu")
     machine.stop_in(120)
-    told = time.monotonic()
+    told = time.time()
     wait_for(lambda: main not in stack.pids("gpu") and not stack.running("transcribe"), 15, "it is handed back")
-    print(f"handed back and gone {time.monotonic() - told:.1f} s after the notice")
-    assert outcomes(stack, ids) == {"handed back": 1}
+    gone = time.time()
+    print(f"handed back and gone {gone - told:.1f} s after the notice")
+    assert outcomes(stack, ids) == {"done": 1, "handed back": 1}
     assert not stack.store.work.leftovers(time.time() + 1, 10), "no loss is charged"
     assert stack.states("transcribe", ids) == [State.WAITING]
+    assert not stack.store.purse.unsettled(time.time() + 1, 10), "nothing is reserved for who has left"
+    paid = gpu_leases(stack, ids[0])
+    _, (part, settled) = paid
+    ((_, committed),) = decoders(stack, ids[0])
+    assert committed <= settled - part / 1000 + CLOCK <= began + 2 * CLOCK, "from its claim"
+    assert told <= settled <= gone, "to its hand-back"
     the_next_worker_waits(stack, machine, main)
     machine.withdraw()  # as a machine that comes back from hibernation sees it
     stack.wait_ended("transcribe", ids, 90)
     assert stack.states("transcribe", ids) == [State.DONE]
     assert set(stack.commits().values()) == {1}
+    assert outcomes(stack, ids) == {"done": 3, "handed back": 1}, "two chunks and a join"
+    (before, _), (after, _) = decoders(stack, ids[0])
+    assert before != after
+    paid_to_the_end(stack.store)
+    assert gpu_leases(stack, ids[0])[:-1] == paid, "one line more, and those two stay"
 
 
 def test_advice_to_rebalance_lets_the_chunk_end_and_takes_no_other(spot: Spot) -> None:
@@ -140,7 +179,7 @@ def test_advice_to_rebalance_lets_the_chunk_end_and_takes_no_other(spot: Spot) -
 
 def test_a_stop_notice_after_the_advice_hands_the_chunk_back(spot: Spot) -> None:
     stack, machine = spot.stack, spot.machine
-    ids = begin(spot, "both", count=1, seconds=300)
+    ids = begin(spot, "both", count=1, seconds=280)
     (main,) = stack.pids("gpu")
     machine.advise_rebalance()
     wait_for(lambda: stack.store.workers.live_slots("gpu") == 0, 10, "it drains")

@@ -40,7 +40,8 @@ def run(line: str, environ: dict[str, str], seconds: float = 120) -> subprocess.
 
 @pytest.fixture
 def environ(tmp_path: Path) -> Iterator[dict[str, str]]:
-    values = scratch_environ(tmp_path / "state")
+    # Nobody reads between these commands: without it `costs check` would come before the first sweep.
+    values = scratch_environ(tmp_path / "state", PODINSIGHT_SWEEP_EVERY_SECONDS="5")
     yield values
     run("make down", values)
 

@@ -57,6 +57,25 @@ def recount_money(store: SqlStore) -> None:
     }
 
 
+def paid_to_the_end(store: SqlStore) -> dict[str, int]:
+    """What holds once all work has ended: nothing is reserved, spent is the ledger, whoever committed a chunk is paid
+    for once, and nobody has spent more time or money than he had. Returns the milliseconds of each lease by token."""
+    assert not store.purse.unsettled(float("inf"), 10)
+    recount_money(store)
+    with store.db.read() as conn:
+        kept = {row.token: row for row in conn.execute(select(reservations))}
+        found = conn.execute(select(ledger).where(ledger.c.service == Service.GPU.value)).all()
+        parts = conn.execute(select(chunks.c.part_key).where(chunks.c.n >= 0)).scalars().all()
+    lines = {line.token: line for line in found}
+    assert len(lines) == len(found), "a line each"
+    assert {str(part).split(".")[-2] for part in parts} <= set(lines), "of whoever committed, too"
+    for token, line in lines.items():
+        lease = kept[token]
+        assert 0 < line.micros <= lease.micros
+        assert 0 < line.quantity <= 1000 * (lease.closed_at - lease.at) + 1
+    return {token: line.quantity for token, line in lines.items()}
+
+
 def spend_all(url: str, racer: int, episode_id: str, tries: int, store: SqlStore | None = None) -> tuple[Micros, int]:
     """Reserves odd amounts for one episode, now and then settles or releases one; returns the most that it ever saw
     spent and reserved of the episode, and how often it was let in."""

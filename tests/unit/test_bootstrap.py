@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from podinsight import settings as settings_module
-from podinsight.bootstrap import price_book, terms
+from podinsight.bootstrap.money import price_book, terms
 from podinsight.domain.money import micros
 from podinsight.domain.prices import CPU, CUDA, LOCAL, Price, PriceBook, Service
 from podinsight.errors import ConfigError

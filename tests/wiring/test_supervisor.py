@@ -1,31 +1,31 @@
 """The supervisor with real processes, a real Valkey and a real SQLite database; Celery's processes are stand-ins."""
 
+import json
 import os
 import signal
 import socket
+import stat
+import subprocess
+import sys
 import threading
-import time
 import uuid
 from collections.abc import Iterator
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
 import pytest
 
 from podinsight.adapters.redis_gate import RedisGate
-from podinsight.bootstrap import emergency_ports
 from podinsight.domain.hosts import HostRule
 from podinsight.errors import Unavailable
 from podinsight.ports import StatusStore
-from podinsight.services.emergency import shut_down
 from podinsight.supervisor import stack
 from podinsight.supervisor.broker import PortInUse, port_taken
 from podinsight.supervisor.checks import Check
 from podinsight.supervisor.database_line import DatabaseLine
 from podinsight.supervisor.processes import created
 from podinsight.supervisor.registry import Registry
-from podinsight.supervisor.remaining import remaining
 from podinsight.topology import QUEUES
 from tests.support.stand_in_child import BROKEN, STUBBORN
 from tests.support.stand_in_stack import StandInCommands, StandInStack, make_stack, wait_for
@@ -402,24 +402,53 @@ def test_scenario_11_a_supervisor_lets_idle_gpu_workers_go_when_nobody_decides_a
         wait_for(lambda: line.desired == {"gpu": 2, "fetch": 1} and not line.undecided)
 
 
+def podrun(stack: StandInStack, *words: str) -> subprocess.Popen[str]:
+    """The command line, as a person would call it for this stack."""
+    command = [sys.executable, "-m", "podinsight.cli.main", *words, "--json"]
+    return subprocess.Popen(command, env=os.environ | dict(stack.environ), stdout=subprocess.PIPE, text=True)
+
+
 @pytest.mark.parametrize("supervised", [True, False])
-def test_an_emergency_shutdown_proves_zero_with_a_supervisor_and_without(tmp_path: Path, supervised: bool) -> None:
-    """G9, scenario 11: the broker is down; where no supervisor is left either, the shutdown ends the workers itself."""
+def test_scenarios_7_9_11_an_emergency_shutdown_that_was_killed_is_done_by_the_next_two_at_once(
+    tmp_path: Path, supervised: bool
+) -> None:
+    """G9: `kill -9` after the freeze and before zero, while workers refuse to end; then two say it at the same moment.
+    The second time there is neither a broker nor a supervisor: the shutdown ends the workers itself."""
     stack = make_stack(tmp_path / "state", gpu_workers="2", worker_stale_seconds="3")
+    shutdown = ("emergency-shutdown", "--local", "--why", "drill", "--by")
     try:
-        stack.up()
+        stack.up({STUBBORN: "1"})
         if not supervised:
             kill_supervisor_and_keeper(stack)
             kill(stack.pid("broker"))
-        assert len(stack.pids()["gpu"]) == 2
+        workers = stack.pids()["gpu"]
         with stack.store() as store:
-            settings = stack.settings
-            left, pause = partial(remaining, settings, store), partial(time.sleep, 0.2)
-            done = shut_down(emergency_ports(settings, store, left, pause), "ada", "drill", 30)
-            assert done.is_proven, done.unproven
-            assert len(done.instances) == 2
-            assert store.control.read().gpu_frozen
+            first = podrun(stack, *shutdown, "ada")
+            wait_for(lambda: (pool := store.workers.pools().get("gpu")) and pool.kept, 30)
+            first.kill()
+            assert first.wait() == -signal.SIGKILL, "it was not through"
+            kept = store.workers.pools()["gpu"].kept
+            assert kept is not None
+            assert set(stack.pids()["gpu"]) & set(workers), "nor were the workers"
+
+            both = [podrun(stack, *shutdown, name) for name in ("bob", "eve")]
+            told = [json.loads(each.communicate(timeout=60)[0]) for each in both]
+            assert [each.returncode for each in both] == [0, 0]
+            assert [row.by for row in store.control.history() if row.gpu_frozen] == ["ada"], "stopped once"
+            assert store.workers.pools()["gpu"].kept == kept
+        assert supervised or any(said["instances"] for said in told), "nobody else has ended them"
+        for name, said in zip(("bob", "eve"), told, strict=True):
+            path = Path(said.pop("evidence"))
+            assert (path.parent, stat.S_IMODE(path.stat().st_mode)) == (stack.settings.state_dir / "evidence", 0o600)
+            evidence = json.loads(path.read_text())
+            assert evidence == said
+            assert (evidence["by"], evidence["proven"], evidence["froze"]) == (name, True, False)
+            assert evidence["snapshot"] == json.loads(json.dumps(asdict(kept)))
+            assert [(each["is_clean"], each["instances"], each["left"]) for each in evidence["reads"][-2:]] == [
+                (True, [], [])
+            ] * 2
         assert stack.pids()["gpu"] == []
+        assert not [pid for pid in workers if psutil.pid_exists(pid)]
         assert stack.up().started is not supervised
         assert stack.pids()["gpu"] == [], "it stays shut over a restart"
     finally:

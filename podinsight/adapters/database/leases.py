@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Table, case, delete, select, update
 
@@ -21,6 +21,7 @@ from podinsight.errors import LeaseLost
 from podinsight.ports import Leftover
 
 _BATCH = 500
+_CLAIMABLE: Final = (State.DISPATCHED, State.WAITING)
 
 
 class _GoneError(Exception):
@@ -37,22 +38,37 @@ class Leases(Paid):
                 who = self._who(conn, worker)
                 if who is None or self._forbidden(conn, stage):
                     return None
-                # No SKIP LOCKED: who holds the row may leave it claimable, and this message will not come again.
-                query = select(table).where(table.c.episode_id == episode_id, table.c.stage == stage)
-                if table is chunks:
-                    # A message takes what was dispatched: one that is left so holds a slot, and no message comes for
-                    # it.
-                    sent_first = case((state_is(chunks, State.DISPATCHED), inline(0)), else_=inline(1))
-                    claimable = state_is(chunks, State.DISPATCHED, State.WAITING)
-                    query = query.where(claimable).order_by(sent_first, chunks.c.n).limit(1)
-                row = conn.execute(query.with_for_update()).first()
-                if row is None or State(row.state) not in (State.DISPATCHED, State.WAITING):
+                row = self._claimable(conn, table, stage, episode_id)
+                if row is None:
                     return None
                 if table is not chunks or self._may_decode(conn, episode_id, row.n, who.device):
                     return self._claim(conn, table, row, who, lease_seconds)
         except _GoneError:
             return None
         self._ask_again(episode_id, lease_seconds)  # all chunks are locked for it, and in their order
+        return None
+
+    def _claimable(self, conn: Connection, table: Table, stage: str, episode_id: str) -> Row[Any] | None:
+        """The unit that a message for this episode is to take, locked. A message takes what was dispatched: one that is
+        left so holds a slot, and no message comes for it.
+
+        No SKIP LOCKED: who holds the row may leave it claimable, and this message will not come again. One that was
+        waited for in vain is given back before the next is waited for: to hold both, in an order that is nobody else's,
+        could deadlock.
+        """
+        this = table.c.episode_id == episode_id, table.c.stage == stage
+        if table is not chunks:
+            row = conn.execute(select(table).where(*this).with_for_update()).first()
+            return row if row is not None and State(row.state) in _CLAIMABLE else None
+        sent_first = case((state_is(chunks, State.DISPATCHED), inline(0)), else_=inline(1))
+        query = select(chunks.c.id).where(*this, state_is(chunks, *_CLAIMABLE)).order_by(sent_first, chunks.c.n)
+        while (found := conn.execute(query.limit(1)).scalar_one_or_none()) is not None:
+            with conn.begin_nested() if not self._db.is_sqlite else nullcontext() as savepoint:
+                row = conn.execute(select(chunks).where(chunks.c.id == found).with_for_update()).first()
+                if row is not None and State(row.state) in _CLAIMABLE:
+                    return row
+                if savepoint is not None:
+                    savepoint.rollback()
         return None
 
     def _claim(

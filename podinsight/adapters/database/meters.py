@@ -8,7 +8,7 @@ from sqlalchemy import Row, and_, func, or_, select, update
 from podinsight.adapters.database.engine import Database
 from podinsight.adapters.database.models import chunks, inline, state_is, workers
 from podinsight.adapters.database.money_tables import reservations
-from podinsight.adapters.database.reservations import OPEN, charge_on
+from podinsight.adapters.database.reservations import OPEN, charge_all_on
 from podinsight.adapters.database.spending import device_kind
 from podinsight.domain.metering import Meter
 from podinsight.domain.work import State
@@ -71,10 +71,10 @@ class Meters:
     def metered(self, meter: Meter, entries: Mapping[str, Entry]) -> bool:
         try:
             with self._db.write() as conn:
-                for day, entry in sorted(entries.items()):
-                    token = f"idle:{meter.worker}"[: _TOKEN - 30] + f":{round(meter.until * 1000)}:{day}"
-                    if not charge_on(self._db, conn, self._clock.now(), token, Bearer(day), [entry]):
-                        raise _Beaten
+                token = f"idle:{meter.worker}"[: _TOKEN - 30] + f":{round(meter.until * 1000)}"
+                charges = {f"{token}:{day}": (Bearer(day), [entry]) for day, entry in entries.items()}
+                if not charge_all_on(self._db, conn, self._clock.now(), charges):
+                    raise _Beaten
                 # Others lock workers before budgets or after them: to wait for one here could deadlock.
                 unchanged = (workers.c.idle_ms == meter.idle_ms, workers.c.started_at == meter.started)
                 this = select(workers.c.id).where(workers.c.id == meter.worker, *unchanged)

@@ -5,7 +5,7 @@ is locked, so two transactions never wait for each other. All work of a day shar
 within a larger transaction does it last. On SQLite the transaction itself is the lock.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -119,11 +119,23 @@ def release_on(db: Database, conn: Connection, now: float, token: str) -> bool:
 
 def charge_on(db: Database, conn: Connection, now: float, token: str, bearer: Bearer, entries: Sequence[Entry]) -> bool:
     """ports.Purse.charge within this transaction."""
-    asked = Reservation(token, 0, "", 0, bearer.episode_id, bearer.feed_id, bearer.run_id, gpu=False)
-    if not _note(db, conn, now, bearer.day, asked, SETTLED):
-        return False
-    _pay(db, conn, bearer, False, 0, entries)
-    write_lines(conn, now, bearer, token, entries)
+    return charge_all_on(db, conn, now, {token: (bearer, entries)})
+
+
+def charge_all_on(
+    db: Database, conn: Connection, now: float, charges: Mapping[str, tuple[Bearer, Sequence[Entry]]]
+) -> bool:
+    """Several of them in one transaction, by token. Returns False when one of the tokens has been used; then the
+    transaction is to be rolled back."""
+    for token, (bearer, _entries) in sorted(charges.items()):
+        asked = Reservation(token, 0, "", 0, bearer.episode_id, bearer.feed_id, bearer.run_id, gpu=False)
+        if not _note(db, conn, now, bearer.day, asked, SETTLED):
+            return False
+    if len(charges) > 1:
+        lock_settlements(db, conn, (), {each for charge in charges.values() for each in _accounts(*charge)})
+    for token, (bearer, entries) in sorted(charges.items()):
+        _pay(db, conn, bearer, False, 0, entries)
+        write_lines(conn, now, bearer, token, entries)
     return True
 
 
@@ -235,12 +247,16 @@ def _close(conn: Connection, row: Row[Any], state: str, now: float) -> None:
     conn.execute(update(reservations).where(reservations.c.id == row.id).values(state=state, closed_at=now))
 
 
+def _accounts(bearer: Bearer, entries: Sequence[Entry], gpu: bool = False) -> tuple[Account, ...]:
+    """The budgets in which these entries count."""
+    gpu = gpu or any(each.gpu for each in entries)
+    return accounts(bearer.day, episode_id=bearer.episode_id, run_id=bearer.run_id, gpu=gpu)
+
+
 def _pay(db: Database, conn: Connection, bearer: Bearer, gpu: bool, freed: Micros, entries: Sequence[Entry]) -> None:
     """Frees what was reserved and adds what was spent, in every budget of the bearer."""
     paid, on_gpu = sum(each.micros for each in entries), sum(each.micros for each in entries if each.gpu)
-    wanted = accounts(
-        bearer.day, episode_id=bearer.episode_id, run_id=bearer.run_id, gpu=gpu or any(each.gpu for each in entries)
-    )
+    wanted = _accounts(bearer, entries, gpu)
     make_budgets(db, conn, wanted)
     if not db.is_sqlite:
         read_budgets(conn, wanted, lock=True)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, insert, select, text
 from podinsight.adapters.database.engine import Database, storable
 from podinsight.adapters.database.guard import post_on
 from podinsight.adapters.database.models import control
-from podinsight.domain.alerts import Alert, Severity
+from podinsight.domain.alerts import Alert, Severity, stop_key
 from podinsight.domain.budget import Refusal, Scope
 from podinsight.domain.control import Control, Mode
 
@@ -36,6 +36,6 @@ def freeze_on(db: Database, conn: Connection, now: float, refused: Refusal) -> b
     values = {"mode": mode.value, "gpu_frozen": True, "economy": was.economy, "by": _GUARD, "at": now}
     conn.execute(insert(control).values(values | {"why": storable(stopped.why)}))
     said = "everything is halted" if mode is Mode.HALTED else "GPU work is frozen"
-    key = f"stop:{refused.scope.value}:{refused.key}"
+    key = stop_key(f"stop:{refused.scope.value}:{refused.key}", was)
     post_on(db, conn, now, Alert(key, Severity.CRITICAL, f"{said}: {stopped.why}", "`podrun resume` goes on."))
     return True

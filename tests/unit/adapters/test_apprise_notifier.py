@@ -166,7 +166,7 @@ def test_a_process_that_hangs_in_telling_can_end(web: WebServer) -> None:
 
 def test_a_process_that_sends_nothing_does_not_load_apprise() -> None:
     script = (
-        "import sys, podinsight.bootstrap as b; from podinsight.settings import Settings;"
+        "import sys, podinsight.bootstrap.money as b; from podinsight.settings import Settings;"
         "from podinsight.domain.alerts import Alert, Severity as S;"
         "n = b.build_notifier(Settings(notify_warning='json://127.0.0.1')); n.send(Alert('k', S.SUMMARY, 't'));"
         "b.notified_services(Settings()); print('apprise' in sys.modules)"

@@ -14,7 +14,7 @@ from podinsight.domain.money import cost, micros
 from podinsight.domain.work import State
 from podinsight.errors import LeaseLost
 from podinsight.ports import ObjectStore, Reservation
-from podinsight.services.guard import GUARD
+from podinsight.services.guard import GUARD, freeze
 from podinsight.services.resume import ResumePorts, resume
 from podinsight.services.scale import scale
 from podinsight.services.stop_mark import KEY
@@ -59,7 +59,7 @@ def test_scenario_12_gpu_work_is_frozen_before_its_day_is_spent_and_downloads_go
     assert spent + cost(80, micros(10)) < micros("40.20")
     assert (guard.control.mode, guard.control.by) == (Mode.RUNNING, GUARD)
     (alert,) = [each for each in guard.notifier.told if each.severity is Severity.CRITICAL]
-    assert alert.key == f"stop:gpu_day:{guard.today}"
+    assert alert.key.startswith(f"stop:gpu_day:{guard.today}")
     assert guard.store.work.claim("transcribe", chunked, "g1", LEASE_SECONDS) is None
     assert guard.rows.claim(to_fetch).stage == "fetch"
 
@@ -378,3 +378,14 @@ def at_once(work: Callable[[], object], count: int) -> None:
         each.start()
     for each in threads:
         each.join()
+
+
+def test_who_freezes_again_after_a_resume_is_heard_again(guard: Guard) -> None:
+    """Once for each stop, and not once for each day."""
+    for round_ in range(2):
+        assert freeze(guard.store, "spent", "stop:gpu_day:x")
+        assert not freeze(guard.store, "spent", "stop:gpu_day:x")
+        guard.clock.advance(60)
+        guard.store.control.write(Control(by="ada", why=f"round {round_}"))
+        guard.clock.advance(60)
+    assert [each.alert.key.partition(":x")[0] for each in guard.store.alerts.unsent(10)] == ["stop:gpu_day"] * 2
