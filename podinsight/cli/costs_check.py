@@ -28,7 +28,7 @@ def check_costs(session: Session, as_json: bool) -> int:
     Exit codes of this command:
       0  clean
       1  something was found, or work is frozen, paused or halted
-      2  unproven: a part of the fleet or the database does not answer, or nobody sweeps
+      2  unproven: a part of the fleet or the database does not answer, or nobody has swept
 
     Example: podrun costs check && echo "nothing runs for nothing"
     """

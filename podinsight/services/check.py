@@ -46,7 +46,11 @@ def check(ports: GuardPorts, rules: GuardRules) -> Check:
     swept = None if last is None else max(0.0, ports.clock.now() - last)
     unproven = [f"unknown: {each}" for each in state.unknown]
     if _is_up(ports, state) and (swept is None or swept > MISSED * rules.fleet.sweep):
-        unproven.append("nobody sweeps" if swept is None else f"nobody has swept for {swept:.0f} s")
+        unproven.append(
+            "nobody has swept yet: beat does a minute after `podrun up`"
+            if swept is None
+            else f"nobody has swept for {swept:.0f} s"
+        )
     dearest = sorted(found.values(), key=lambda each: (-each.day_micros, each.subject))
     return Check(money, store.control.read(), state, tuple(dearest), swept, tuple(unproven))
 

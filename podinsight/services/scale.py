@@ -11,8 +11,8 @@ from podinsight.domain.brain import STAGE, Decision, Memory, decide
 from podinsight.domain.budget import Budget, Scope, accounts
 from podinsight.domain.control import Mode
 from podinsight.domain.days import day_of
-from podinsight.domain.fleet import PAID, FleetState
-from podinsight.domain.money import usd
+from podinsight.domain.fleet import PAID, WORKING, FleetState, InstanceState
+from podinsight.domain.money import Micros, cost, usd
 from podinsight.domain.observed import NAME, Observed, look, machines, observed
 from podinsight.domain.pool import Demand, Level, Machine, Rules, ahead
 from podinsight.ports import SpeechBook, StatusStore
@@ -40,7 +40,8 @@ def scale(ports: GuardPorts, rules: GuardRules) -> str:
     holders = {name: (each.leases, each.since) for name, each in store.work.lease_holders().items()}
     sights = look(now, state.instances, holders, before.sights)
     seen = machines(state.living, sights)
-    _note_burn(ports, state, seen, rules.fleet)
+    burn = _burn(ports, state, seen, rules.fleet)
+    ports.store.memory.remember(BURN, {"micros": burn})
     if not rules.scales and state.kept is None:
         return _hold_size(ports, state)
     if state.kept is not None:
@@ -66,6 +67,10 @@ def scale(ports: GuardPorts, rules: GuardRules) -> str:
         why = f"{decision.why}; not known: {', '.join(state.unknown)}"
         decision = replace(decision, desired=desired, why=why, memory=replace(decision.memory, desired=desired))
     _freeze(store, decision, budgets)
+    launched = max(0, decision.desired - sum(each.state in WORKING for each in seen))
+    if launched:  # before they are there: no claim may take the room that they were fitted into
+        start = cost(rules.fleet.start + rules.fleet.sweep + rules.fleet.stop, offer.rate.micros)
+        store.memory.remember(BURN, {"micros": burn + launched * start})
     made = Observed(decision.memory, sights, now, decision.why, decision.desired, decision.findings)
     store.memory.remember(NAME, made.to_json())
     _carry_out(ports, state, decision)
@@ -87,13 +92,16 @@ def _hold_size(ports: GuardPorts, state: FleetState) -> str:
     return f"the size is fixed: {state.desired}"
 
 
-def _note_burn(ports: GuardPorts, state: FleetState, seen: Sequence[Machine], rules: Rules) -> None:
-    """What is spent until the next sweep can have stopped what runs now. What is unknown may burn as it did."""
-    burn = ahead([each for each in seen if each.state in PAID], rules)
+def _burn(ports: GuardPorts, state: FleetState, seen: Sequence[Machine], rules: Rules) -> Micros:
+    """What is spent until the next sweep can have stopped what runs now, and what starts have cost that no work is
+    charged for yet. What is unknown may burn as it did."""
+    running = [each for each in seen if each.state in PAID]
+    starting = [each for each in running if each.state is InstanceState.STARTING]
+    burn = ahead(running, rules) + sum(cost(max(0.0, state.at - each.since), each.hour_micros) for each in starting)
     if state.unknown:
         before = (ports.store.memory.recall(BURN) or {}).get("micros")
         burn = max(burn, before if isinstance(before, int) else 0)
-    ports.store.memory.remember(BURN, {"micros": burn})
+    return burn
 
 
 def _demand(store: StatusStore, rules: Rules) -> Demand:

@@ -104,9 +104,11 @@ def test_chunks_that_run_go_on_when_another_is_refused(paying: Paying) -> None:
     episode_id = paying.planned(3)
     lease = tight.claim(episode_id, "transcribe", "g1")
     assert try_claim(tight, episode_id) is None
-    assert tight.chunk_states(episode_id) == [State.RUNNING, State.HELD, State.HELD]
+    assert tight.chunk_states(episode_id) == [State.RUNNING, State.DELAYED, State.WAITING], "it may fit afterwards"
     paying.clock.advance(20)
     commit(tight, lease)
+    assert try_claim(tight, episode_id) is None
+    assert tight.chunk_states(episode_id) == [State.DONE, State.HELD, State.HELD], "and it does not"
     assert tight.state(episode_id, "transcribe") is State.HELD
     assert tight.budget(Scope.ITEM, episode_id) == (20 * SECOND, 0)
 
@@ -122,8 +124,10 @@ def test_a_renewal_that_does_not_fit_takes_the_lease_back(paying: Paying) -> Non
     paying.clock.advance(50)
     with pytest.raises(LeaseLost, match=r"budget: \$0.05 do not fit"):
         tight.work.renew(lease, LEASE_SECONDS)
-    assert tight.chunk_states(episode_id) == [State.HELD] * 2
+    assert tight.chunk_states(episode_id) == [State.DELAYED, State.WAITING]
     assert (tight.open(), tight.budget(Scope.ITEM, episode_id)) == ([], (150 * SECOND, 0))
+    assert try_claim(tight, episode_id) is None
+    assert tight.chunk_states(episode_id) == [State.HELD] * 2
     with pytest.raises(LeaseLost):
         tight.work.renew(lease, LEASE_SECONDS)
     with pytest.raises(LeaseLost):
@@ -141,9 +145,11 @@ def test_a_run_has_a_ceiling_of_its_own(paying: Paying) -> None:
     lease = paying.claim(first, "transcribe", "g1")
     assert try_claim(paying, second) is None
     assert "of run r1" in paying.reason(second, "transcribe")
+    assert paying.state(second, "transcribe") is State.DELAYED, "there is room again when the first has ended"
     paying.clock.advance(10)
     commit(paying, lease)
-    paying.work.release_over_budget()
+    paying.clock.advance(30)
+    assert paying.work.reconcile(60).due == 1
     assert paying.claim(second, "transcribe", "g1") is not None
     assert paying.budget(Scope.RUN, "r1") == (10 * SECOND, WHOLE)
     assert paying.store.control.read() == Control()
@@ -275,7 +281,7 @@ def test_a_fetch_that_takes_longer_than_it_may_is_paid_or_stopped(paying: Paying
     with pytest.raises(LeaseLost):
         tight.work.renew(lease, LEASE_SECONDS)
     assert tight.state(episode_id) is State.DELAYED
-    assert tight.budget(Scope.ITEM, episode_id) == (9_500, 0)
+    assert tight.budget(Scope.ITEM, episode_id) == (9_400, 0), "to the end of its lease, and no further"
     with pytest.raises(LeaseLost):
         tight.work.commit_fetch(lease, audio(), 1.0)
 

@@ -1,22 +1,34 @@
-"""The same processes on PostgreSQL and S3: a run whose workers are killed."""
+"""The same processes on PostgreSQL and S3, with prices: a run whose workers are killed, and its bill (G1, G2)."""
 
 import os
 import signal
 from pathlib import Path
 
 from podinsight.domain.work import State
+from podinsight.ports import By
 from tests.support.audio import unlike
 from tests.support.feeds import rss
 from tests.support.seaweed import Seaweed
+from tests.support.spending import paid_to_the_end
 from tests.support.stack import running_stack, wait_for
 from tests.support.webserver import WebServer
 
 SAMPLES = Path(__file__).parents[2] / "samples"
+PRICES = """
+[devices]
+cpu = { usd = 3.6, source = "made up" }
+[services]
+cpu = { usd = 0.36, source = "made up" }
+nat = { usd = 0.045, source = "made up" }
+"""
 
 
 def test_postgresql_and_s3_carry_a_run_with_kills(tmp_path: Path, postgres_url: str, seaweed_server: Seaweed) -> None:
     bucket = seaweed_server.bucket
+    prices = tmp_path / "prices.toml"
+    prices.write_text(PRICES)
     more = {
+        "PODINSIGHT_PRICES_FILE": str(prices),
         "PODINSIGHT_DATABASE_URL": postgres_url,
         "PODINSIGHT_OBJECTS_URL": f"s3://{bucket}/pod",
         "PODINSIGHT_S3_ENDPOINT": seaweed_server.endpoint,
@@ -42,6 +54,9 @@ def test_postgresql_and_s3_carry_a_run_with_kills(tmp_path: Path, postgres_url: 
 
         assert stack.states("transcribe", ids) == [State.DONE] * 4
         assert set(stack.commits().values()) == {1}
+        paid_to_the_end(stack.store)
+        told = {total.key: total.micros for total in stack.store.purse.totals(By.STAGE, "0000-01-01", "9999-12-31")}
+        assert min(told[stage] for stage in ("fetch", "plan", "transcribe")) > 0
         digests = stack.digests()
         for episode in stack.store.catalogue.episodes(ids):
             assert digests[str(episode.audio_key)] == episode.audio_sha256

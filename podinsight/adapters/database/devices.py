@@ -21,7 +21,7 @@ class Devices(Transcriptions):
             return True
         of_episode = work.c.episode_id == episode_id, work.c.stage == "transcribe"
         params = conn.execute(select(work.c.params).where(*of_episode)).scalar_one()
-        if params.get("approved") != FREE_RULE or params.get("same_as"):  # no device hears what has a twin's transcript
+        if params.get("approved") != FREE_RULE or not self._till.is_heard(conn, episode_id, params):
             return True
         return device == CPU and not self._till.price(CPU)
 

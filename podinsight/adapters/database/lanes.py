@@ -39,7 +39,7 @@ class LaneMoves:
     parents: episodes of which chunks moved, with the reason; their work rows follow before the lanes are written.
     downloads: feed → what to add to its counts of today: downloaded, failed, received.
     settled: episodes whose transcripts others may have waited for, and need not any more.
-    ended: leases that end, which are paid last; lost: tokens of those that their workers did not end.
+    ended: leases that end, which are paid last.
     spent: token → what its commit knows of it.
     """
 
@@ -47,7 +47,6 @@ class LaneMoves:
         self.parents: dict[str, str] = {}
         self.settled: set[str] = set()
         self.ended: list[EndedLease] = []
-        self.lost: set[str] = set()
         self.spent: dict[str, Spent] = {}
         self._moves: dict[int, Counter[str]] = {}
         self._served: dict[int, tuple[int, float]] = {}

@@ -134,16 +134,11 @@ class Leases(Paid):
         table = chunks if lease.kind == "chunk" else work
         with self._db.write() as conn:
             now = self._clock.now()
-            done = conn.execute(
-                update(table)
-                .where(table.c.id == lease.unit_id, table.c.token == lease.token, state_is(table, State.RUNNING))
-                .values(lease_until=now + lease_seconds)
-            )
-            if done.rowcount != 1:
-                raise LeaseLost(f"the lease on {lease.stage} of episode {lease.episode_id} was taken back")
+            row = self._held_row(conn, lease)
             refused = self._extend(conn, now, lease, lease_seconds)
-            if refused is not None:
-                row = self._held_row(conn, lease)
+            if refused is None:
+                conn.execute(update(table).where(table.c.id == row.id).values(lease_until=now + lease_seconds))
+            else:
                 self._leave_behind(conn, row)
                 self._record_run(conn, lease, "over budget", str(refused))
                 self._refuse(conn, table, row, refused)

@@ -13,6 +13,7 @@ from podinsight.domain.budget import Refusal, Scope
 from podinsight.domain.held import OVER_BUDGET
 from podinsight.domain.work import Lease, State
 
+_SOON: Final = 30.0  # seconds until a chunk is asked again for which there is no room while others run
 _LATER: Final = 900.0  # seconds until a fetch or a plan that was refused is asked again
 _OF_ONE: Final = frozenset({Scope.ITEM, Scope.RUN})
 _AT_ONCE: Final = 500
@@ -22,20 +23,23 @@ class Paid(Devices):
     """The part of ports.WorkRows that obeys the ceilings."""
 
     def release_over_budget(self) -> int:
-        released: set[str] = set()
-        while ids := self._release_some():
-            released |= ids
+        released, last = set[str](), 0
+        while found := self._release_some(last):
+            released.update(found.values())
+            last = max(found)
         return len(released)
 
-    def _release_some(self) -> set[str]:
+    def _release_some(self, after: int) -> dict[int, str]:
+        """Chunk → episode, of the next ones by id: each is looked at once, for workers may ask for it and be refused
+        once more meanwhile."""
         refused = state_is(chunks, State.HELD), chunks.c.reason.startswith(OVER_BUDGET, autoescape=True)
         # A claim holds what it has found changed, in an order of its own: to wait for that here could deadlock.
-        query = select(chunks).where(*refused).order_by(chunks.c.id).limit(_AT_ONCE).with_for_update(skip_locked=True)
+        query = select(chunks).where(*refused, chunks.c.id > after).order_by(chunks.c.id).limit(_AT_ONCE)
         with self._transition() as (conn, moves):
-            rows: Sequence[Row[Any]] = conn.execute(query).all()
+            rows: Sequence[Row[Any]] = conn.execute(query.with_for_update(skip_locked=True)).all()
             for row in rows:
                 self._move(conn, moves, chunks, row, State.WAITING, "")
-            return {str(row.episode_id) for row in rows}
+            return {int(row.id): str(row.episode_id) for row in rows}
 
     def _refuse(self, conn: Connection, table: Table, row: Row[Any], refused: Refusal) -> None:
         """A unit that does not fit under a ceiling, waiting or leased, and what that means for others. Ends the
@@ -44,6 +48,9 @@ class Paid(Devices):
         reason = f"{OVER_BUDGET}{refused}"
         if table is not chunks:
             self._move(conn, moves, table, row, State.DELAYED, reason, not_before=now + _LATER)
+        elif refused.scope in _OF_ONE and refused.spent + refused.asked <= refused.ceiling:
+            # It is only reserved: most of that is free again when the others of its episode or run have ended.
+            self._move(conn, moves, table, row, State.DELAYED, reason, not_before=now + _SOON)
         elif refused.scope in _OF_ONE:
             self._move(conn, moves, table, row, State.HELD, reason, not_before=None)
             self._hold(conn, moves, self._not_begun(conn, row.episode_id), reason)

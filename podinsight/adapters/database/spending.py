@@ -6,7 +6,7 @@ what has none is written into the ledger alone, and no budget is touched.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, select, update
@@ -26,7 +26,7 @@ from podinsight.adapters.database.reservations import (
 )
 from podinsight.domain.budget import Refusal, accounts
 from podinsight.domain.days import day_of
-from podinsight.domain.money import Micros, Unit, cost, cost_of, milliseconds
+from podinsight.domain.money import PRICED, Micros, Unit, cost, cost_of, milliseconds
 from podinsight.domain.prices import Price, Service, Terms
 from podinsight.domain.publisher import usable
 from podinsight.domain.quote import CPU, UNKNOWN_DEVICE
@@ -41,7 +41,7 @@ _RUN: Final = 64  # characters of a run's id that the tables hold
 @dataclass(frozen=True)
 class EndedLease:
     """A lease that ends in this transaction. chunked: it is on a chunk, and on no fetch or plan. began, until: epoch
-    seconds; until None: it ends now."""
+    seconds; it ends now, if not before."""
 
     token: str
     stage: str
@@ -50,14 +50,14 @@ class EndedLease:
     feed_id: str
     worker: str
     began: float
-    until: float | None
+    until: float
 
     @classmethod
-    def of(cls, row: Row[Any], chunked: bool, bounded: bool) -> "EndedLease":
-        """The lease on this row, which was claimed when the row changed last. bounded: it has ended by itself, if not
-        now."""
-        until = row.lease_until if bounded else None
-        return cls(row.token, row.stage, chunked, row.episode_id, row.feed_id, row.worker, float(row.changed_at), until)
+    def of(cls, row: Row[Any], chunked: bool) -> "EndedLease":
+        """The lease on this row, which was claimed when the row changed last. What its worker did after the lease had
+        run out was not reserved: it is idle time."""
+        began, until = float(row.changed_at), float(row.lease_until)
+        return cls(row.token, row.stage, chunked, row.episode_id, row.feed_id, row.worker, began, until)
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Till:
         if lease.span is not None and lease.span.is_join:
             return None
         params = lease.params if chunk else self._params(conn, lease.episode_id)
-        if chunk and not self._is_heard(conn, lease.episode_id, params):
+        if chunk and not self.is_heard(conn, lease.episode_id, params):
             return None
         seconds = max(lease_seconds, self._longest(conn, row, lease))
         return Reservation(
@@ -165,22 +165,25 @@ class Till:
         """None: there is nothing to write down."""
         kept = find_reservation(conn, lease.token)
         params = self._params(conn, lease.episode_id)
-        until = now if lease.until is None else min(now, lease.until)
+        until = min(now, lease.until)
         began = lease.began if kept is None else float(kept.at)
         if not lease.chunked:
             if kept is None and spent is None:
                 return None
             seconds = _span(began, until) if spent is None or spent.seconds is None else spent.seconds
-            entries, ms = self._of_work(lease.stage, seconds, spent), 0
+            entries, busy = self._of_work(lease.stage, seconds, spent), 0
         else:
-            heard = spent.heard if spent is not None else self._is_heard(conn, lease.episode_id, params)
+            heard = spent.heard if spent is not None else self.is_heard(conn, lease.episode_id, params)
             if kept is None and not heard:
                 return None
-            ms = milliseconds(_span(began, until))
+            kind, started = _kind_and_start(conn, lease.worker)
             model = (spent.model if spent is not None else "") or str(params.get("model") or "")
-            entries = [self._of_device(lease.stage, kind_of(conn, lease.worker), ms, model)]
+            entries = [self._of_device(lease.stage, kind, milliseconds(_span(began, until)), model)]
+            busy = milliseconds(_span(max(began, started), until))  # of this life: one before it may have had the lease
+        if kept is not None:
+            entries = _within(int(kept.micros), entries)
         day = day_of(began) if kept is None else str(kept.day)
-        return _Bill(lease, kept, Bearer(day, lease.episode_id, lease.feed_id, _run(params)), entries, ms)
+        return _Bill(lease, kept, Bearer(day, lease.episode_id, lease.feed_id, _run(params)), entries, busy)
 
     def _of_device(self, stage: str, kind: str, ms: int, model: str) -> Entry:
         price = self._terms.prices.device(kind)
@@ -217,7 +220,7 @@ class Till:
         query = select(work.c.params).where(work.c.episode_id == episode_id, work.c.stage == "transcribe")
         return dict(conn.execute(query).scalar_one_or_none() or {})
 
-    def _is_heard(self, conn: Connection, episode_id: str, params: Mapping[str, object]) -> bool:
+    def is_heard(self, conn: Connection, episode_id: str, params: Mapping[str, object]) -> bool:
         """Whether a device decodes it: not what its publisher wrote or a twin has, nor what nobody has approved."""
         if params.get("same_as") or not params.get("approved"):
             return False
@@ -229,8 +232,14 @@ class Till:
 
 def kind_of(conn: Connection, worker: str) -> str:
     """The kind of device that is paid for while this worker holds a lease."""
-    row = conn.execute(select(workers.c.device, workers.c.pool).where(workers.c.id == worker)).first()
-    return UNKNOWN_DEVICE if row is None else device_kind(row.device, row.pool)
+    return _kind_and_start(conn, worker)[0]
+
+
+def _kind_and_start(conn: Connection, worker: str) -> tuple[str, float]:
+    """The same, and since when the worker is there, in epoch seconds."""
+    columns = workers.c.device, workers.c.pool, workers.c.started_at
+    row = conn.execute(select(*columns).where(workers.c.id == worker)).first()
+    return (UNKNOWN_DEVICE, 0.0) if row is None else (device_kind(row.device, row.pool), float(row.started_at))
 
 
 def device_kind(device: str | None, pool: str) -> str:
@@ -248,6 +257,19 @@ def _entry(
     stage: str, service: Service, quantity: int, unit: Unit, price: Price, kind: str = "", note: str = ""
 ) -> Entry:
     return Entry(stage, service.value, quantity, unit, price.micros, kind, price.source, price.estimated, note)
+
+
+def _within(reserved: Micros, entries: Sequence[Entry]) -> list[Entry]:
+    """These entries, together for no more than was reserved, for which alone the ceilings hold. More they can be by a
+    price that came after the claim (other settings, a worker that is not known any more)."""
+    found: list[Entry] = []
+    for each in entries:
+        if each.micros > reserved:
+            price = reserved * PRICED[each.unit] // each.quantity
+            each = replace(each, price=price, price_source="reserved", estimated=True)
+        reserved -= each.micros
+        found.append(each)
+    return found
 
 
 def _run(params: Mapping[str, object]) -> str:

@@ -128,7 +128,7 @@ class Units:
         self, conn: Connection, moves: LaneMoves, table: Table, row: Row[Any], state: State, reason: str, **more: object
     ) -> None:
         """One unit to `state`. Leaving `running` and `dispatched` clears the lease, and the end of a lease is paid."""
-        self._end_lease(moves, row, bounded=row.token in moves.lost)
+        self._end_lease(moves, row)
         cleared = {} if state in (State.RUNNING, State.DISPATCHED) else NO_LEASE
         values = column_values(state, reason, self._clock.now()) | cleared | more
         conn.execute(update(table).where(table.c.id == row.id).values(values))
@@ -141,13 +141,12 @@ class Units:
         if row.stage == "fetch" and state in (State.FAILED, State.REFUSED):
             moves.downloads[row.feed_id]["failed"] += 1
 
-    def _end_lease(self, moves: LaneMoves, row: Row[Any], bounded: bool) -> None:
-        """Every way in which a lease ends comes by here. bounded: nobody knows when its worker ended; not after the
-        lease. A join costs nothing."""
+    def _end_lease(self, moves: LaneMoves, row: Row[Any]) -> None:
+        """Every way in which a lease ends comes by here. A join costs nothing."""
         if row.token is not None and row.state == State.RUNNING.value:
             chunked = STAGES[row.stage].lane == CHUNK_LANE
             if not (chunked and row.n == JOIN_N):
-                moves.ended.append(EndedLease.of(row, chunked, bounded))
+                moves.ended.append(EndedLease.of(row, chunked))
 
     def _return(self, conn: Connection, moves: LaneMoves, table: Table, row: Row[Any], **more: object) -> None:
         """Back to the lane, at the old rank: it has waited longest."""
@@ -157,7 +156,6 @@ class Units:
         """What the unit had done is lost, by default with its worker. Returns whether it is set aside, past the stage's
         losses. One that lost several workers in a row waits before it gets another."""
         self._leave_behind(conn, row)
-        moves.lost.add(str(row.token))
         losses = int(row.losses) + 1
         if losses <= STAGES[row.stage].max_losses:
             wait = 0.0 if how else wait_after_loss(losses)
@@ -201,7 +199,7 @@ class Units:
 
     def _drop_chunks(self, conn: Connection, moves: LaneMoves, units: Sequence[Row[Any]]) -> None:
         for unit in units:
-            self._end_lease(moves, unit, bounded=True)
+            self._end_lease(moves, unit)
             moves.move(unit.lane_id, State(unit.state), None, unit.ms)
         conn.execute(delete(chunks).where(chunks.c.id.in_([unit.id for unit in units])))
 

@@ -55,7 +55,7 @@ def test_what_is_stopped_is_not_clean(desk: Desk, control: Control) -> None:
 
 def test_workers_that_nobody_sweeps_after_are_unproven(desk: Desk) -> None:
     desk.start_worker()
-    assert document(desk, 2)["unproven"] == ["nobody sweeps"]
+    assert document(desk, 2)["unproven"] == ["nobody has swept yet: beat does a minute after `podrun up`"]
     desk.store.control.tick(SWEEP)
     assert document(desk, 0)["swept_seconds_ago"] < 60
     assert "UNPROVEN" not in desk.run(*CHECK).output

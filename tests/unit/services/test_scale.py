@@ -95,6 +95,18 @@ def test_burn_is_what_runs_until_it_could_have_been_stopped(guarded: Guarded) ->
     assert guarded.rows.store.memory.recall(BURN) == {"micros": 3 * 80 * 1000}
 
 
+def test_what_is_launched_burns_before_it_is_there(guarded: Guarded) -> None:
+    """G2: no claim takes the room that a launch was fitted into, nor what a start has cost so far."""
+    guarded.rows.transcribes(6)
+    guarded.decide()
+    launched = guarded.fleet.state().desired
+    assert launched == 3
+    assert guarded.rows.store.memory.recall(BURN) == {"micros": launched * (15 + 60 + 20) * 1000}
+    guarded.clock.advance(4)  # it takes five seconds to start
+    guarded.decide()
+    assert guarded.rows.store.memory.recall(BURN) == {"micros": launched * (80 + 4) * 1000}
+
+
 def test_a_lease_holder_stays_and_the_idle_go(guarded: Guarded) -> None:
     ids = guarded.rows.transcribes(6)
     guarded.run(15)
