@@ -94,7 +94,9 @@ def guard_ports(settings: Settings, world: "Container") -> GuardPorts:
 def resume_ports(settings: Settings, store: StatusStore) -> ResumePorts:
     """What a resume works with: no broker and no objects."""
     clock = SystemClock()
-    return ResumePorts(store, build_fleet(settings, store, clock), clock)
+    rules = guard_rules(settings).fleet
+    seconds = settings.lease_seconds + rules.sweep + rules.stop
+    return ResumePorts(store, build_fleet(settings, store, clock), clock, seconds)
 
 
 def emergency_ports(

@@ -13,9 +13,11 @@ import click
 from podinsight.cli.console import Output, complain, count, hours, plain
 from podinsight.cli.exits import DECLINED, CommandError
 from podinsight.cli.session import Session
+from podinsight.domain.budget import accounts
 from podinsight.domain.episode import Episode
 from podinsight.domain.money import DOLLAR, usd
 from podinsight.domain.quote import Quote, Range, SpendingRule
+from podinsight.domain.room import Shortfall, shortfalls
 from podinsight.services.approve import Prices, approve, device_of_work, quote_episodes, quoted_seconds, rule_for
 from podinsight.services.gates import utc_day
 from podinsight.settings import Settings
@@ -46,6 +48,7 @@ class Gate:
 
     approved_today: dollars, by the high figures, before this. models: of the episodes that are quoted, by id.
     seconds: of audio for which the quote of each is good; empty where nothing is paid. workers: that decode at once.
+    short: stop levels under which it does not fit.
     """
 
     session: Session
@@ -58,6 +61,7 @@ class Gate:
     models: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     workers: int = 1
+    short: Sequence[Shortfall] = ()
 
     @property
     def free(self) -> bool:
@@ -87,6 +91,17 @@ class Gate:
             "done_in_seconds": asdict(lasts),
             "approved_today_usd": self.approved_today,
             "approved_by_rule": self.rule or None,
+            "over_stop_levels": [
+                {
+                    "scope": each.budget.scope.value,
+                    "key": each.budget.key,
+                    "stop_micros": each.ceiling,
+                    "left_micros": each.left,
+                    "likely_micros": each.likely,
+                    "setting": each.setting,
+                }
+                for each in self.short
+            ],
         }
 
     def tell(self, out: Output) -> None:
@@ -94,6 +109,12 @@ class Gate:
         if self.asked.episodes:
             for line in quote_lines(self.asked, self.approved_today, self.workers):
                 out.line(line)
+            self.tell_short(out)
+
+    def tell_short(self, out: Output) -> None:
+        """Which stop levels will be reached before it is done, a line each."""
+        for each in self.short:
+            out.line(f"  {each}")
 
     def enter(self) -> str:
         """Asks whom it must and records the answer. Returns what the work rows keep: empty when it waits.
@@ -148,7 +169,9 @@ def open_gate(session: Session, episodes: Mapping[str, Sequence[Episode]], yes: 
     priced = [chosen for chosen in episodes.values() if not asked.free]
     seconds = {each: good for chosen in priced for each, good in quoted_seconds(chosen).items()}
     approved_today = session.store.speech.approved_usd(utc_day(now))
-    return Gate(session, asked, rule, approved_today, yes, by, why, models, seconds, says.workers)
+    budgets = session.store.purse.budgets(accounts(utc_day(now), gpu=True))
+    short = shortfalls(asked, says.workers, budgets, settings.limits().ceilings())
+    return Gate(session, asked, rule, approved_today, yes, by, why, models, seconds, says.workers, short)
 
 
 def quote_lines(asked: Quote, approved_today: float, workers: int = 1) -> list[str]:

@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
+from podinsight.cli.approval import Gate
 from podinsight.cli.choosing import Standing
 from podinsight.cli.console import Output, complain, count
+from podinsight.cli.exits import CommandError
 from podinsight.cli.session import Session
 from podinsight.domain.budget import Scope
-from podinsight.domain.money import Micros, parse_usd, usd
+from podinsight.domain.money import Micros, cost, parse_usd, usd
 from podinsight.domain.quote import Quote
 
 
@@ -20,7 +22,8 @@ def new_run(now: float | None = None) -> str:
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(now))}-{secrets.token_hex(2)}"
 
 
-def _amount(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> Micros | None:
+def amount(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> Micros | None:
+    """What an option takes that is dollars. Raises BadParameter."""
     if value is None:
         return None
     try:
@@ -32,7 +35,7 @@ def _amount(_ctx: click.Context, _parameter: click.Parameter, value: str | None)
 max_usd_option: Any = click.option(
     "--max-usd",
     metavar="AMOUNT",
-    callback=_amount,
+    callback=amount,
     help="What this command queues may cost no more, in dollars; what does not fit under it is held.",
 )
 
@@ -48,11 +51,39 @@ class Ceiling:
         """As --json shows it."""
         return {"run": self.run} | ({} if self.micros is None else {"max_micros": self.micros})
 
-    def compare(self, asked: Quote) -> None:
-        """Says when the quote is likely to go over it."""
-        likely = asked.cost.likely
-        if self.micros is not None and likely > self.micros:
+    def objection(self, asked: Quote, lease_seconds: float) -> str:
+        """Why nothing of this quote could ever start under it; empty when something could. A chunk reserves no less
+        than a lease costs."""
+        hour = asked.price.micros
+        least = cost(lease_seconds, hour)
+        if self.micros is None or not asked.episodes or self.micros >= least:
+            return ""
+        lease = f"{lease_seconds:g} s of {asked.device} at {usd(hour)} an hour"
+        return (
+            f"--max-usd {usd(self.micros)} is less than the {usd(least)} that the first chunk reserves ({lease}): "
+            "nothing could start"
+        )
+
+    def compare(self, gate: Gate, found: Standing, dry_run: bool = False) -> None:
+        """Says when the quote is likely to go over it, or may. found: how transcribing stands; what is queued already
+        is not paid under this ceiling.
+
+        Raises:
+            CommandError: nothing that is to be queued could ever start. A dry run says it.
+        """
+        if self.micros is None:
+            return
+        paid_here = any(each.id in gate.models for each in (*found.new, *found.over))
+        wrong = self.objection(gate.asked, gate.session.settings.lease_seconds) if paid_here else ""
+        if wrong and not dry_run:
+            raise CommandError(wrong)
+        likely, high = gate.asked.cost.likely, gate.asked.cost.high
+        if wrong:
+            complain(wrong)
+        elif likely > self.micros:
             complain(f"likely {usd(likely)}, and --max-usd is {usd(self.micros)}: what does not fit will be held")
+        elif high > self.micros:
+            complain(f"up to {usd(high)}, and --max-usd is {usd(self.micros)}: it may end before all is done")
 
     def lay_down(self, session: Session, out: Output, transcribe: Standing) -> None:
         """Before anything is queued under it. transcribe: how its episodes stand; what other commands have queued is

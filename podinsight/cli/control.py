@@ -9,13 +9,12 @@ import click
 from podinsight.cli.console import Output, moment, plain
 from podinsight.cli.session import Session, json_option, pass_session
 from podinsight.domain.budget import Budget, Scope
-from podinsight.domain.control import Control, Mode, stopped
+from podinsight.domain.control import RESUME, Control, Mode, stopped
 from podinsight.domain.money import usd
 from podinsight.services.resume import Resumed
 from podinsight.services.resume import resume as lift
 from podinsight.settings_sources import variable
 
-RESUME: Final = "podrun resume --by NAME --why REASON"
 _SAID = {
     Mode.PAUSED: "paused: nothing new starts, what runs is finished",
     Mode.HALTED: "halted: nothing new starts",
@@ -131,8 +130,8 @@ def stop_setting(scope: Scope) -> str:
 def _warning(budget: Budget) -> str:
     return (
         f"it will be stopped again: {_SCOPES[budget.scope]} ({budget.key}) has a stop level of "
-        f"{usd(budget.ceiling or 0)}, and {usd(budget.spent)} are spent, {usd(budget.reserved)} reserved; raise "
-        f"{stop_setting(budget.scope)} and `podrun restart`"
+        f"{usd(budget.ceiling or 0)}, and {usd(budget.spent)} are spent, {usd(budget.reserved)} reserved: no room "
+        f"for a worker; raise {stop_setting(budget.scope)} and `podrun restart`"
     )
 
 

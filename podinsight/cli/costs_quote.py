@@ -4,12 +4,12 @@ import time
 
 import click
 
-from podinsight.cli.approval import Gate, spans
+from podinsight.cli.approval import spans
 from podinsight.cli.choosing import standing
 from podinsight.cli.console import Output, count, hours, moment, plain
 from podinsight.cli.manifest import choose
 from podinsight.cli.models import mention_missing
-from podinsight.cli.quoting import gate_before
+from podinsight.cli.quoting import Unpaid, unpaid
 from podinsight.cli.session import COUNT, Session, json_option, pass_session
 from podinsight.cli.wish import Wish
 from podinsight.domain.money import usd
@@ -26,24 +26,26 @@ def quote(session: Session, manifest: str, limit: int | None, model: str | None,
     """Say what a manifest will cost, and when it will be done.
 
     Every line low, likely and high, by the prices that hold and by how fast workers were on the last days. What is
-    transcribed, approved or under way already is left out. Nothing is changed: `podrun fetch --transcribe --manifest
-    MANIFEST` does it, with `--max-usd AMOUNT` at most.
+    transcribed already is left out; what is approved or under way is not. Nothing is changed: `podrun fetch
+    --transcribe --manifest MANIFEST` does it, with `--max-usd AMOUNT` at most.
     """
     out = Output(as_json)
     wish = Wish(manifest=manifest, limit=limit, model=model, transcribe=True)
     episodes = choose(session, manifest, limit).episodes
     mention_missing(session, model or session.settings.model)
     before = {stage: standing(session.store, stage, episodes) for stage in ("fetch", "transcribe")}
-    gate = gate_before(session, wish, before)
-    out.data({"manifest": manifest, "rows": len(episodes), "quote": gate.document()})
-    _tell(out, gate, len(episodes))
+    found = unpaid(session, wish, before)
+    said = {"manifest": manifest, "rows": len(episodes), "approved_already": found.approved}
+    out.data(said | {"quote": found.gate.document()})
+    _tell(out, found, len(episodes))
     if failed := len(before["fetch"].failed):
         out.line(f"{count(failed, 'row')} could not be downloaded and left out: `podrun retry --failed`")
 
 
-def _tell(out: Output, gate: Gate, rows: int) -> None:
-    asked = gate.asked
-    out.line(f"{count(rows, 'row')}, {count(asked.episodes, 'episode')} still to be paid for")
+def _tell(out: Output, found: Unpaid, rows: int) -> None:
+    gate, asked = found.gate, found.gate.asked
+    approved = f" ({found.approved:,} of them approved already)" if found.approved else ""
+    out.line(f"{count(rows, 'row')}, {count(asked.episodes, 'episode')} still to be paid for{approved}")
     if not asked.episodes:
         return
     lasts = asked.lasts(gate.workers)
@@ -52,6 +54,7 @@ def _tell(out: Output, gate: Gate, rows: int) -> None:
     total = ("total", "", "", *_dollars(asked.cost))
     cells = [_cells(line) for line in asked.lines]
     out.table(("line", "quantity", "price", "low", "likely", "high"), [*cells, total], right=(1, 3, 4, 5))
+    gate.tell_short(out)
     out.line(f"takes {spans(lasts)} with {count(gate.workers, 'worker')} ({plain(asked.device)})")
     out.line(f"done {moment(now + lasts.low)} to {moment(now + lasts.high)}, likely {moment(now + lasts.likely)}")
 

@@ -22,6 +22,12 @@ _SHOWN: Final = 50
 _BAR: Final = 24
 _TIMES: Final = frozenset({By.DAY, By.MONTH})
 _NAMED: Final = {By.ITEM: "episode", By.FEED: "feed"}
+_OF_NONE: Final = {  # what the lines without a key are mostly of
+    By.ITEM: "(of no episode: idle time, storage)",
+    By.FEED: "(of no feed: idle time, storage)",
+    By.RUN: "(of no run: idle time, downloads)",
+    By.DEVICE: "(of no device: CPU time, bytes)",
+}
 _SCOPES: Final = {
     Scope.DAY: "day",
     Scope.GPU_DAY: "GPU work",
@@ -161,7 +167,7 @@ def _table(by: By, rows: Sequence[Row], total: Micros) -> tuple[list[str], list[
 
 
 def _name(by: By, row: Row) -> str:
-    key = row.total.key or "(none)"
+    key = row.total.key or _OF_NONE.get(by, "(none)")
     return row.label or key if by is By.FEED else key
 
 

@@ -49,7 +49,7 @@ def tell_dry_run(
     if transcribe is not None and gate is not None:
         lost = {episode.id for episode, _state, _reason in fetch.failed} if fetch is not None else set()
         document["transcribe"] = _tell_transcribe(out, transcribe, lost, gate)
-        ceiling.compare(gate.asked)
+        ceiling.compare(gate, transcribe, dry_run=True)
     out.data(document)
     out.line("dry run: nothing was changed")
 

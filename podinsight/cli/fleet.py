@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -11,15 +11,17 @@ from typing import Any, Final
 import click
 
 from podinsight.cli.console import Output, count, moment, plain
-from podinsight.cli.control import RESUME, by_option, why_option
+from podinsight.cli.control import by_option, why_option
 from podinsight.cli.exits import NOT_UP, OK, UNPROVEN, CommandError
 from podinsight.cli.session import Session, json_option, pass_session
-from podinsight.domain.fleet import FleetState, Instance
+from podinsight.domain.control import RESUME
+from podinsight.domain.fleet import FleetState, Instance, Snapshot
 from podinsight.domain.money import usd
 from podinsight.domain.observed import NAME, Observed, observed
 from podinsight.ports import Fleet
 from podinsight.services import emergency
 from podinsight.services.emergency import Shutdown, shut_down
+from podinsight.services.scale import FIXED
 from podinsight.state_dir import make_state_dir
 from podinsight.topology import SCALE_TICK
 
@@ -134,16 +136,25 @@ def stop(session: Session, by: str, why: str, as_json: bool) -> None:
 @json_option
 @pass_session
 def start(session: Session, by: str, why: str, as_json: bool) -> None:
-    """Open it again, with the sizes that it had. What is frozen stays so."""
+    """Open it again, with the sizes that it had. What is frozen stays so: until a resume no worker comes."""
     out = Output(as_json)
     found = open_fleet(session)
     kept = found.state().kept
     if kept is not None:
-        found.resume(kept)
+        found.resume(_without_work(session, kept))
     out.data({"opened": kept is not None, "snapshot": asdict(kept) if kept else None, "by": by, "why": why})
     out.line(f"open again (by {by}: {why}); it was shut: {plain(kept.reason)}" if kept else "it is open")
     for line in _held_back(session):
         out.line(line)
+
+
+def _without_work(session: Session, kept: Snapshot) -> Snapshot:
+    """The sizes to open it with: while GPU work is stopped nothing is to start. A fixed size comes with the resume."""
+    if session.store.control.read().forbids("transcribe") is None:
+        return kept
+    if not session.settings.fleet_scales:
+        session.store.memory.remember(FIXED, {"desired": sum(group.desired for group in kept.groups)})
+    return replace(kept, groups=tuple(replace(group, desired=0) for group in kept.groups))
 
 
 @click.command("emergency-shutdown")
@@ -208,7 +219,7 @@ def write_evidence(state_dir: Path, done: Shutdown) -> Path:
 
 def _tell_shutdown(out: Output, done: Shutdown) -> None:
     froze = "GPU work is frozen" if done.froze else "GPU work was frozen before"
-    out.title(f"{froze} (by {done.by}: {done.why})")
+    out.title(f"{froze} {plain(done.frozen)}")
     ended = ", ".join(each.id for each in done.instances)
     out.line(f"{count(len(done.instances), 'gpu worker')} lived when it began{': ' + ended if ended else ''}")
     took = done.ended - done.began

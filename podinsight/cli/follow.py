@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from podinsight.cli.control import RESUME
+from podinsight.domain.control import RESUME
 from podinsight.domain.episode import Episode
-from podinsight.domain.held import WAITS_FOR_APPROVAL
+from podinsight.domain.held import OVER_BUDGET, WAITS_FOR_APPROVAL
 from podinsight.domain.work import State
 from podinsight.errors import Unavailable
 from podinsight.ports import StatusStore
@@ -20,13 +20,15 @@ _ENDED = (State.DONE, State.FAILED, State.REFUSED)
 
 
 def _has_ended(state: State, reason: str) -> bool:
-    """Nothing happens any more, or nothing before somebody approves the cost."""
-    return state in _ENDED or (state, reason) == (State.HELD, WAITS_FOR_APPROVAL)
+    """Nothing happens any more, or nothing before somebody approves the cost or raises a ceiling."""
+    waits = reason == WAITS_FOR_APPROVAL or reason.startswith(OVER_BUDGET)
+    return state in _ENDED or (state is State.HELD and waits)
 
 
 @dataclass(frozen=True)
 class Ending:
-    """An episode whose stage has ended, or waits for an approval (`held`). `episode` is as it is afterwards."""
+    """An episode whose stage has ended, or waits for an approval or a higher ceiling (`held`). `episode` is as it is
+    afterwards."""
 
     stage: str
     episode: Episode

@@ -1,43 +1,65 @@
 """podrun retry: what failed starts over, and what was over its budget is asked again."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import click
 
-from podinsight.cli.console import Output, count, plain
+from podinsight.cli.ceiling import amount
+from podinsight.cli.console import Output, complain, count, plain
 from podinsight.cli.exits import CommandError
 from podinsight.cli.pursue import send
 from podinsight.cli.session import Session, json_option, pass_session
+from podinsight.domain.budget import Scope, asked_by, is_of
 from podinsight.domain.identity import bare_host
+from podinsight.domain.money import Micros, usd
 from podinsight.domain.work import State
-from podinsight.ports import WorkView
+from podinsight.ports import OverBudget, StatusStore, WorkView
 from podinsight.topology import STAGES
 
 SHOWN: Final = 20
 LISTED: Final = 1000
+ALL: Final = 2**31 - 1
 
 
 @click.command()
 @click.option("--failed", is_flag=True, help="What has failed or was refused.")
 @click.option("--over-budget", is_flag=True, help="What is held because it did not fit under a ceiling.")
+@click.option(
+    "--max-usd",
+    metavar="AMOUNT",
+    callback=amount,
+    help="With --over-budget: what the commands whose own --max-usd holds something may cost now, each, in dollars, "
+    "with what they have spent.",
+)
 @click.option("--stage", type=click.Choice(list(STAGES)), help="Of this stage alone.")
 @click.option("--host", metavar="HOST", help="Of this host alone.")
 @json_option
 @pass_session
 def retry(
-    session: Session, failed: bool, over_budget: bool, stage: str | None, host: str | None, as_json: bool
+    session: Session,
+    failed: bool,
+    over_budget: bool,
+    max_usd: Micros | None,
+    stage: str | None,
+    host: str | None,
+    as_json: bool,
 ) -> None:
     """Start failed work over with fresh attempts, or let what is over its budget wait again.
 
-    What still does not fit under its ceiling is held once more, before anything is spent.
+    What does not fit under the --max-usd of its command stays held, unless --max-usd gives it another here. What does
+    not fit under another ceiling is held once more, before anything is spent.
     """
     if failed == over_budget:
         raise CommandError("say what to retry: `podrun retry --failed` or `podrun retry --over-budget`")
     if over_budget:
         if stage is not None or host is not None:
             raise CommandError("`--over-budget` goes with neither --stage nor --host")
-        _release(session, Output(as_json))
+        _release(session, Output(as_json), max_usd)
         return
+    if max_usd is not None:
+        raise CommandError("`--max-usd` goes with --over-budget alone")
     failed_ones = _failed(session, stage, host)
     number = session.store.work.retry_failed(stage, host)
     still = {(each.stage, each.episode_id) for each in _failed(session, stage, host)} if number else set()
@@ -57,15 +79,54 @@ def retry(
         out.line(f"nothing failed{where}" if where else "nothing has failed")
 
 
-def _release(session: Session, out: Output) -> None:
-    number = session.store.work.release_over_budget()
+@dataclass(frozen=True)
+class _Ceilings:
+    """limited: runs that have another ceiling now; stuck: runs whose ceilings hold what they held; stay: its rows."""
+
+    limited: Sequence[str]
+    stuck: Sequence[str]
+    stay: Sequence[OverBudget]
+
+
+def _ceilings(store: StatusStore, max_usd: Micros | None) -> _Ceilings:
+    """Gives the runs whose ceilings hold something another, before anything of them is released."""
+    held: dict[str, list[OverBudget]] = {}
+    for each in store.work.over_budget(ALL):
+        if each.run_id and is_of(each.reason, Scope.RUN, each.run_id):
+            held.setdefault(each.run_id, []).append(each)
+    limited = sorted(held) if max_usd is not None else []
+    for run in limited:
+        store.purse.limit(Scope.RUN, run, max_usd)
+    stuck = [run for run, rows in sorted(held.items()) if not _fits(store, run, rows)]
+    return _Ceilings(limited, stuck, [each for run in stuck for each in held[run]])
+
+
+def _fits(store: StatusStore, run: str, rows: Sequence[OverBudget]) -> bool:
+    """Whether any of these may start. What is only reserved is free again when others have ended."""
+    budget = store.purse.budget(Scope.RUN, run)
+    return budget.ceiling is None or budget.spent + min(asked_by(each.reason) for each in rows) <= budget.ceiling
+
+
+def _release(session: Session, out: Output, max_usd: Micros | None) -> None:
+    found = _ceilings(session.store, max_usd)
+    number = session.store.work.release_over_budget(found.stuck)
     if number:
         send(session)
-    out.data({"released": number})
+    out.data({"released": number, "held": len(found.stay), "runs": list(found.limited)})
+    if max_usd is not None and found.limited:
+        out.line(f"{count(len(found.limited), 'run')}: at most {usd(max_usd)}")
+    elif max_usd is not None:
+        complain("--max-usd changes nothing: no command's own ceiling holds anything")
     if number:
         out.line(f"{count(number, 'transcription')} {'waits' if number == 1 else 'wait'} again")
-    else:
+    elif not found.stay:
         out.line("nothing is held by a ceiling")
+    if found.stay:
+        verb = "is" if len(found.stay) == 1 else "are"
+        complain(
+            f"{count(len(found.stay), 'transcription')} {verb} held by their command's --max-usd "
+            f"({plain(found.stay[0].reason)}): `podrun retry --over-budget --max-usd USD` gives them another"
+        )
 
 
 def _failed(session: Session, stage: str | None, host: str | None) -> list[WorkView]:

@@ -21,6 +21,7 @@ from podinsight.cli.pursue import pursue, send, summarise
 from podinsight.cli.quoting import gate_before, lost, waiting_for_approval
 from podinsight.cli.session import Session, pass_session
 from podinsight.cli.wish import Wish, again_options, wish_options
+from podinsight.domain.budget import Scope, is_of
 from podinsight.domain.episode import Episode
 from podinsight.domain.quote import FREE_RULES
 from podinsight.services.fetch import find_or_add
@@ -113,7 +114,7 @@ def transcribe(session: Session, /, dry_run: bool, no_wait: bool, as_json: bool,
 def _pass(session: Session, out: Output, wish: Wish, gate: Gate, found: Standing, no_wait: bool) -> str:
     """Tells the quote, asks whom it must, and lays down what the run may cost. found: how transcribing stands."""
     gate.tell(out)
-    wish.ceiling.compare(gate.asked)
+    wish.ceiling.compare(gate, found)
     if not no_wait and gate.asked.episodes:
         out.data({"event": "quote", **wish.ceiling.document(), **gate.document()}, indent=None)
     elif not no_wait and (found.new or found.over):
@@ -215,9 +216,11 @@ def _go_on(
         tell_waiting(len(held), sorted(held))
     if dear:
         verb = "waits" if len(dear) == 1 else "wait"
-        complain(
-            f"{count(len(dear), 'transcription')} {verb}: {dear[0].reason}. Raise it, then `podrun retry --over-budget`"
+        of_run = is_of(dear[0].reason, Scope.RUN)
+        way_out = (
+            "`podrun retry --over-budget --max-usd USD`" if of_run else "Raise it, then `podrun retry --over-budget`"
         )
+        complain(f"{count(len(dear), 'transcription')} {verb}: {dear[0].reason}. {way_out}")
     return code or (WAITS if held or dear else None)
 
 

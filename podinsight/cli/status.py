@@ -6,14 +6,16 @@ from dataclasses import asdict
 
 import click
 
-from podinsight.cli.console import Output, count, hours, moment
-from podinsight.cli.control import RESUME, said
+from podinsight.cli.console import Output, count, hours, moment, plain
+from podinsight.cli.control import said
 from podinsight.cli.session import COUNT, Session, json_option, pass_session
-from podinsight.domain.control import Control, stops
+from podinsight.domain.control import RESUME, Control, stops
+from podinsight.domain.held import OVER_BUDGET
 from podinsight.domain.work import State
-from podinsight.ports import Demand, StatusStore, WorkerView, WorkView
+from podinsight.ports import Demand, OverBudget, StatusStore, WorkerView, WorkView
 from podinsight.topology import QUEUES, STAGES
 
+_ALL = 2**31 - 1
 _SHOWN = (State.RUNNING, State.FAILED, State.REFUSED, State.DELAYED)
 
 
@@ -33,11 +35,13 @@ def status(session: Session, limit: int, as_json: bool) -> None:
     views = {state: store.work.views(state, limit) for state in _SHOWN}
     demand = {stage: store.work.demand(stage) for stage in STAGES}
     unapproved = store.work.count_waiting_for_approval()
+    dear = store.work.over_budget(_ALL)
     out.data(
         {
             "control": asdict(control),
             "stops": [asdict(each) for each in held],
             "waiting_for_approval": unapproved,
+            "over_budget": {"held": len(dear), "reason": dear[0].reason if dear else None},
             "stages": counts,
             "demand": {stage: asdict(each) for stage, each in demand.items()},
             "slots": slots,
@@ -51,11 +55,20 @@ def status(session: Session, limit: int, as_json: bool) -> None:
         verb = "waits" if unapproved == 1 else "wait"
         how = "`podrun approve --all --dry-run` shows the cost, `podrun approve --all` lets it run"
         out.line(f"{count(unapproved, 'transcription')} {verb} for approval: {how}")
+    _tell_dear(out, dear)
     out.line()
     _tell_workers(out, workers, slots, [pool for pool in QUEUES if session.comes(pool)])
     _tell_demand(out, demand)
     for state, found in views.items():
         _tell_work(out, state, found, counts, limit)
+
+
+def _tell_dear(out: Output, dear: Sequence[OverBudget]) -> None:
+    if dear:
+        verb, whose = ("is", "its") if len(dear) == 1 else ("are", "their")
+        why = plain(dear[0].reason.removeprefix(OVER_BUDGET))
+        how = "`podrun retry --over-budget` asks again, with `--max-usd USD` under another ceiling of the command"
+        out.line(f"{count(len(dear), 'transcription')} {verb} held over {whose} budget ({why}): {how}")
 
 
 def _counts(store: StatusStore) -> dict[str, dict[str, int]]:

@@ -4,13 +4,14 @@ A ceiling holds for what was spent, what is reserved and (for what all work shar
 sweep. Alert levels tell and never bind.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from podinsight.domain.days import month_of_day
-from podinsight.domain.money import Micros, micros, usd
+from podinsight.domain.money import Micros, micros, parse_usd, usd
 
 
 class Scope(StrEnum):
@@ -36,6 +37,8 @@ _SAID: Final[Mapping[Scope, str]] = {
     Scope.MONTH: "the month {}",
     Scope.PROJECT: "the project",
 }
+
+_ASKED: Final = re.compile(r"(\$[\d,]+(?:\.\d+)?) do not fit under ")
 
 Account = tuple[Scope, str]  # the budget of a scope: of which episode, run, day, month
 Ceilings = Mapping[Scope, Micros | None]  # None or missing: no ceiling
@@ -127,6 +130,18 @@ class Refusal:
             f"{usd(self.asked)} do not fit under the {usd(self.ceiling)} of {_SAID[self.scope].format(self.key)}: "
             f"{usd(self.spent)} spent, {usd(self.reserved)} reserved{burning}"
         )
+
+
+def asked_by(said: str) -> Micros:
+    """What was asked, of a refusal as it is said; 0 where nothing is said of it."""
+    found = _ASKED.search(said)
+    return parse_usd(found[1]) if found else 0
+
+
+def is_of(said: str, scope: Scope, key: str = "") -> bool:
+    """Whether it is the ceiling of this budget (without key: of one of this scope) under which it did not fit, of a
+    refusal as it is said."""
+    return f" of {Budget(scope, key).name}{': ' if key else ''}" in said
 
 
 def refusal(budgets: Iterable[Budget], asked: Micros, ceilings: Ceilings, burn: Micros) -> Refusal | None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+RESUME: Final = "podrun resume --by NAME --why REASON"  # how a person goes on
+
 
 class Mode(StrEnum):
     RUNNING = "running"

@@ -1,5 +1,6 @@
 """Money: whole micro-dollars, never floats; what costs is counted in whole units and rounded up."""
 
+import re
 from collections.abc import Mapping
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from enum import StrEnum
@@ -9,6 +10,9 @@ Micros = int  # micro-dollars: 1 USD = 1_000_000
 
 DOLLAR: Final[Micros] = 1_000_000
 MOST: Final[Micros] = 10**15  # a billion dollars: whatever is more was mistyped, and sums of it would not fit a column
+
+
+_THOUSANDS: Final = re.compile(r"[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
 
 
 class Unit(StrEnum):
@@ -47,8 +51,12 @@ def micros(usd: str | Decimal | int) -> Micros:
 
 
 def parse_usd(text: str) -> Micros:
-    """Micro-dollars of what a person writes: `3`, `$2.50`, `1,000.00`. Raises ValueError like `micros`."""
-    return micros(text.strip().removeprefix("$").replace(",", ""))
+    """Micro-dollars of what a person writes: `3`, `$2.50`, `1,000.00`. A comma stands before three digits alone: who
+    means cents by it must not get a hundred times as much. Raises ValueError like `micros`."""
+    amount = text.strip().removeprefix("$")
+    if "_" in amount or ("," in amount and not _THOUSANDS.fullmatch(amount)):
+        raise ValueError(f"{text!r} is no number of dollars: write 2.50, with a point before the cents")
+    return micros(amount.replace(",", ""))
 
 
 def usd(amount: Micros) -> str:

@@ -30,7 +30,17 @@ from podinsight.ports.store import (
 )
 from podinsight.ports.table import SegmentTable
 from podinsight.ports.web import Body, FeedParser, Fetcher, HostGate, MediaProbe, Piece, Probe
-from podinsight.ports.work import Decoded, Demand, LeaseHolder, Leftover, Reconciled, StageCount, WorkRows, WorkView
+from podinsight.ports.work import (
+    Decoded,
+    Demand,
+    LeaseHolder,
+    Leftover,
+    OverBudget,
+    Reconciled,
+    StageCount,
+    WorkRows,
+    WorkView,
+)
 
 __all__ = [
     "Alerts",
@@ -73,6 +83,7 @@ __all__ = [
     "ObjectWriter",
     "OpenFinding",
     "OpenReservation",
+    "OverBudget",
     "Piece",
     "PoolSize",
     "PostedAlert",

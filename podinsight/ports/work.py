@@ -1,6 +1,6 @@
 """Work rows, chunks and lanes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -84,6 +84,15 @@ class LeaseHolder:
 
     leases: int
     since: float
+
+
+@dataclass(frozen=True)
+class OverBudget:
+    """A transcription of which something is held by a ceiling. run_id: under which it is paid; reason: `budget: …`."""
+
+    episode_id: str
+    run_id: str
+    reason: str
 
 
 class WorkRows(EconomyRows, Protocol):
@@ -321,9 +330,13 @@ class WorkRows(EconomyRows, Protocol):
         failed is joined once more. Returns how many."""
         ...
 
-    def release_over_budget(self) -> int:
+    def over_budget(self, limit: int) -> list[OverBudget]:
+        """Transcriptions that are held by a ceiling, the ceiling of an episode or of a run: those that came first."""
+        ...
+
+    def release_over_budget(self, but: Collection[str] = ()) -> int:
         """Transcriptions that were held by a ceiling wait again, and are asked again at their next claim. Returns how
-        many."""
+        many. but: runs; what their own ceilings hold stays held."""
         ...
 
     def demand(self, stage: str) -> Demand:

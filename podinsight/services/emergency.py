@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from podinsight.domain.alerts import Alert, Severity
-from podinsight.domain.control import Control
+from podinsight.domain.control import RESUME, Control
 from podinsight.domain.fleet import FleetState, Group, Instance, Snapshot
 from podinsight.errors import PodinsightError
 from podinsight.ports import Clock, Fleet, StatusStore
@@ -47,8 +47,8 @@ class Read:
 
 @dataclass(frozen=True)
 class Shutdown:
-    """What a shutdown came to. froze: False when GPU work was frozen before. instances: those that lived when it began.
-    unproven: what speaks against zero, a line each; empty when it is proven."""
+    """What a shutdown came to. froze: False when GPU work was frozen before; frozen: by whom and why. instances: those
+    that lived when it began. unproven: what speaks against zero, a line each; empty when it is proven."""
 
     by: str
     why: str
@@ -59,6 +59,7 @@ class Shutdown:
     instances: tuple[Instance, ...]
     reads: tuple[Read, ...]
     unproven: tuple[str, ...]
+    frozen: str = ""
 
     @property
     def is_proven(self) -> bool:
@@ -73,6 +74,7 @@ def shut_down(ports: EmergencyPorts, by: str, why: str, limit_seconds: float = L
     """
     began = ports.clock.now()
     froze = _freeze(ports, by, why, began)
+    now = ports.store.control.read()
     before = ports.fleet.state()
     reads: list[Read] = []
     snapshot: Snapshot | None = None
@@ -87,9 +89,8 @@ def shut_down(ports: EmergencyPorts, by: str, why: str, limit_seconds: float = L
             unproven = _doubts(reads[-1])
             break
         ports.pause()
-    return Shutdown(
-        by, why, began, ports.clock.now(), froze, snapshot, before.living, (reads[0], *reads[1:][-20:]), unproven
-    )
+    seen, frozen = (reads[0], *reads[1:][-20:]), f"by {now.by}: {now.why}"
+    return Shutdown(by, why, began, ports.clock.now(), froze, snapshot, before.living, seen, unproven, frozen)
 
 
 def _freeze(ports: EmergencyPorts, by: str, why: str, now: float) -> bool:
@@ -107,7 +108,7 @@ def _freeze(ports: EmergencyPorts, by: str, why: str, now: float) -> bool:
     if froze:
         title = f"emergency shutdown of GPU work by {by}: {why}"
         ports.store.alerts.post(
-            Alert(f"emergency:{now:.3f}", Severity.CRITICAL, title, "`podrun resume` gives back what was.")
+            Alert(f"emergency:{now:.3f}", Severity.CRITICAL, title, f"`{RESUME}` gives back what was.")
         )
     return froze
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from podinsight.domain.alerts import Alert, Severity, stop_key
 from podinsight.domain.budget import Limits
-from podinsight.domain.control import Control, Mode
+from podinsight.domain.control import RESUME, Control, Mode
 from podinsight.domain.pool import Rules
 from podinsight.domain.prices import PriceBook
 from podinsight.ports import Billing, Clock, Fleet, Notifier, ObjectStore, StatusStore
@@ -56,7 +56,7 @@ def freeze(store: StatusStore, why: str, key: str, mode: Mode | None = None) -> 
 
     store.control.revise(stop)
     for each, said in zip(written, keys, strict=True):
-        store.alerts.post(Alert(said, Severity.CRITICAL, f"{_said(each)}: {why}", "`podrun resume` goes on."))
+        store.alerts.post(Alert(said, Severity.CRITICAL, f"{_said(each)}: {why}", f"`{RESUME}` goes on."))
     return bool(written)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from podinsight.domain.budget import Budget, Limits, accounts
 from podinsight.domain.control import Control, lifted, stops
 from podinsight.domain.days import day_of
+from podinsight.domain.money import cost
 from podinsight.errors import Refused
 from podinsight.ports import Clock, Fleet, StatusStore
 
@@ -16,7 +17,7 @@ class Resumed:
 
     lifted: the stop that is gone; None: nothing was stopped. held: what still holds, the first stop first. opened:
     whether a fleet that was shut has its sizes back. shut: why the fleet stays shut; empty when it is open. reached:
-    budgets at or over their stop level, which will stop work again, each with that level as its ceiling.
+    budgets without room for work, which will stop it again, each with its stop level as its ceiling.
     """
 
     lifted: Control | None
@@ -28,11 +29,13 @@ class Resumed:
 
 @dataclass(frozen=True)
 class ResumePorts:
-    """What a resume works with."""
+    """What a resume works with. start_seconds: of one worker that have to fit under a level for work to go on: a lease,
+    and the time until it could have been stopped."""
 
     store: StatusStore
     fleet: Fleet
     clock: Clock
+    start_seconds: float = 0.0
 
 
 def resume(ports: ResumePorts, limits: Limits, by: str, why: str) -> Resumed:
@@ -53,12 +56,13 @@ def resume(ports: ResumePorts, limits: Limits, by: str, why: str) -> Resumed:
 
 
 def reached(ports: ResumePorts, limits: Limits) -> tuple[Budget, ...]:
-    """Budgets of all work that are used up by what was spent and is reserved."""
+    """Budgets of all work that have no room for the next worker any more, by what was spent and is reserved."""
     ceilings = limits.ceilings()
+    least = cost(ports.start_seconds, ports.fleet.offer().rate.micros)
     found = []
     for budget in ports.store.purse.budgets(accounts(day_of(ports.clock.now()), gpu=True)):
         ceiling = budget.lowest(ceilings)
-        if ceiling is not None and budget.spent + budget.reserved >= ceiling:
+        if ceiling is not None and budget.spent + budget.reserved + least >= ceiling:
             found.append(replace(budget, ceiling=ceiling))
     return tuple(found)
 

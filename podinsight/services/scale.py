@@ -21,7 +21,7 @@ from podinsight.services.stop_mark import keep
 from podinsight.topology import SCALE_TICK
 
 BURN: Final = "burn"  # what claims reckon with, under this name
-_FIXED: Final = "fixed"  # under which name a size is kept that was fixed before a stop
+FIXED: Final = "fixed"  # under which name a size is kept that was fixed before a stop
 _DRAINING: Final = "draining"
 _SPEED_DAYS: Final = 7
 _DAY: Final = 86_400.0
@@ -81,14 +81,14 @@ def scale(ports: GuardPorts, rules: GuardRules) -> str:
 def _hold_size(ports: GuardPorts, state: FleetState) -> str:
     """A size that somebody set stays; while what is paid for may not work it is zero, and afterwards what it was."""
     memory, forbidden = ports.store.memory, keep(ports).forbids(STAGE)
-    before = (memory.recall(_FIXED) or {}).get("desired")
+    before = (memory.recall(FIXED) or {}).get("desired")
     if forbidden and state.desired and state.burn:
-        memory.remember(_FIXED, {"desired": state.desired})
+        memory.remember(FIXED, {"desired": state.desired})
         ports.fleet.scale(0)
         return f"the size was fixed at {state.desired}, now 0: {forbidden}"
     if not forbidden and isinstance(before, int):
         ports.fleet.scale(max(before, state.desired))
-        memory.remember(_FIXED, {})
+        memory.remember(FIXED, {})
     return f"the size is fixed: {state.desired}"
 
 

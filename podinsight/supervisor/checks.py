@@ -2,9 +2,10 @@
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from podinsight.domain.control import RESUME, Control, Mode, stops
 from podinsight.errors import PodinsightError
 from podinsight.ports import PoolSize, StatusStore, WorkerView
 from podinsight.settings import Settings
@@ -100,7 +101,7 @@ def _broker(settings: Settings, state: StackState) -> Check:
 def _database(
     settings: Settings, registry: Registry, state: StackState, open_store: Callable[[], StatusStore], supervised: bool
 ) -> list[Check]:
-    """The database and what is read from it: pools and beat."""
+    """The database and what is read from it: control, pools and beat."""
     try:
         store = open_store()
         try:
@@ -108,11 +109,13 @@ def _database(
             sizes = store.workers.pools()
             views = store.workers.list(socket.gethostname())
             ticks = store.control.ticks()
+            held = stops(store.control.history())
         finally:
             store.close()
     except PodinsightError as error:
         checks = [Check("database", False, str(error))]
-        return checks + [Check(name, False, "unknown: the database does not answer") for name in (*QUEUES, "beat")]
+        unknown = ("control", *QUEUES, "beat")
+        return checks + [Check(name, False, "unknown: the database does not answer") for name in unknown]
     now = time.time()
     ready = ready_workers(views, settings, now)
     alive = living(registry, state)
@@ -132,7 +135,19 @@ def _database(
         for name in QUEUES
     ]
     beats = [record for record in alive if record.role == "beat"]
-    return [Check("database", True, "answers"), *pools, _beat(settings, state, beats, ticks, now)]
+    return [Check("database", True, "answers"), _control(held), *pools, _beat(settings, state, beats, ticks, now)]
+
+
+def _control(held: Sequence[Control]) -> Check:
+    """What was stopped is no fault of the stack: somebody, or the guard, wanted it. held: the stops that hold."""
+    if not held:
+        return Check("control", True, "running")
+    last = held[-1]
+    what = [] if last.mode is Mode.RUNNING else [last.mode.value]
+    what += ["GPU work frozen"] if last.gpu_frozen else []
+    # One line: names and reasons are what people wrote.
+    detail = " ".join(f"{' and '.join(what)} by {last.by}: {last.why}".split())
+    return Check("control", True, f"{detail}; `{RESUME}` goes on")
 
 
 def _pool(

@@ -155,6 +155,70 @@ def test_a_run_has_a_ceiling_of_its_own(paying: Paying) -> None:
     assert paying.store.control.read() == Control()
 
 
+def test_what_is_held_over_its_budget_is_told_with_its_run(paying: Paying) -> None:
+    """Of each transcription once, and what runs held is left alone when it is asked to be."""
+    tight = paying.under(stop_at(Scope.ITEM, 119))
+    dear, free = paying.planned(2, run="r1"), paying.planned(run="r1")
+    first, second, other = paying.planned(2, run="r1"), paying.planned(run="r1"), paying.planned(run="r2")
+    assert try_claim(tight, dear) is None
+    for run in ("r1", "r2"):
+        paying.store.purse.limit(Scope.RUN, run, WHOLE - 1)
+    assert [try_claim(paying, each) for each in (first, second, other)] == [None] * 3
+    found = paying.work.over_budget(10)
+    assert [(each.episode_id, each.run_id) for each in found] == [
+        (dear, "r1"),
+        (first, "r1"),
+        (second, "r1"),
+        (other, "r2"),
+    ]
+    assert [each.reason for each in found] == [paying.reason(each.episode_id, "transcribe") for each in found]
+    assert paying.work.over_budget(1) == found[:1]
+    assert paying.state(free, "transcribe") is State.WAITING
+
+    assert paying.work.release_over_budget(["r1", "r"]) == 2, "what the episode's ceiling holds is no run's"
+    assert [each.episode_id for each in paying.work.over_budget(10)] == [first, second]
+    assert paying.chunk_states(first) == [State.HELD] * 2
+    assert paying.work.release_over_budget() == 2
+    assert paying.work.over_budget(10) == []
+
+
+def test_somebody_is_told_once_of_an_episode_or_a_run_that_is_held(paying: Paying) -> None:
+    tight = paying.under(stop_at(Scope.ITEM, 119))
+    dear, first, second = paying.planned(2), paying.planned(run="r1"), paying.planned(run="r1")
+    paying.store.purse.limit(Scope.RUN, "r1", 1)
+    assert [try_claim(tight, dear), try_claim(paying, first), try_claim(paying, second)] == [None] * 3
+    paying.work.release_over_budget()
+    assert [try_claim(tight, dear), try_claim(paying, first)] == [None] * 2
+    told = [each.alert for each in paying.store.alerts.unsent(10)]
+    assert [(each.key, each.severity.value) for each in told] == [
+        (f"held:item:{dear}", "warning"),
+        ("held:run:r1", "warning"),
+    ]
+    assert told[0].title.startswith("transcriptions are held: $0.12 do not fit under the $0.119 of episode")
+    assert "`podrun retry --over-budget --max-usd AMOUNT`" in told[1].body
+
+
+def test_room_that_is_only_reserved_is_told_to_nobody(paying: Paying) -> None:
+    first, second = (paying.planned(run="r1") for _ in range(2))
+    paying.store.purse.limit(Scope.RUN, "r1", WHOLE)
+    paying.claim(first, "transcribe", "g1")
+    assert try_claim(paying, second) is None
+    assert paying.state(second, "transcribe") is State.DELAYED
+    assert (paying.store.alerts.unsent(10), paying.work.over_budget(10)) == ([], [])
+
+
+def test_who_was_held_while_another_chunk_ran_says_why_in_the_end(paying: Paying) -> None:
+    """Somebody follows it, and sees by the reason that nothing comes any more."""
+    episode_id = paying.planned(2)
+    lease = paying.claim(episode_id, "transcribe", "g1")
+    tight = paying.under(stop_at(Scope.ITEM, 119))
+    assert try_claim(tight, episode_id) is None
+    assert tight.chunk_states(episode_id) == [State.RUNNING, State.HELD]
+    commit(tight, lease)
+    assert tight.state(episode_id, "transcribe") is State.HELD
+    assert tight.reason(episode_id, "transcribe").startswith("budget: $0.12 do not fit")
+
+
 # ------------------------------------------------------------------------------- everybody
 
 

@@ -89,6 +89,7 @@ def test_everything_is_healthy_after_up(running: StandInStack) -> None:
         "keeper",
         "broker",
         "database",
+        "control",
         "fetch",
         "plan",
         "gpu",

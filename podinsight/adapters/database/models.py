@@ -277,6 +277,8 @@ def _unit_indexes(name: str) -> list[Index]:
         "delayed": (("not_before",), "state = 'delayed'"),
         "worker": (("worker",), "state = 'running'"),
     }
+    if name == "chunks":
+        wanted["held"] = ("id",), "state = 'held'"
     return [
         Index(f"ix_{name}_{key}", *columns, sqlite_where=text(where), postgresql_where=text(where))
         for key, (columns, where) in wanted.items()

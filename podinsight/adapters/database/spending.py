@@ -120,7 +120,7 @@ class Till:
             lease.unit_id,
             lease.episode_id,
             row.feed_id,
-            _run(params),
+            run_of(params),
             gpu=chunk,
         )
 
@@ -183,7 +183,7 @@ class Till:
         if kept is not None:
             entries = _within(int(kept.micros), entries)
         day = day_of(began) if kept is None else str(kept.day)
-        return _Bill(lease, kept, Bearer(day, lease.episode_id, lease.feed_id, _run(params)), entries, busy)
+        return _Bill(lease, kept, Bearer(day, lease.episode_id, lease.feed_id, run_of(params)), entries, busy)
 
     def _of_device(self, stage: str, kind: str, ms: int, model: str) -> Entry:
         price = self._terms.prices.device(kind)
@@ -272,7 +272,8 @@ def _within(reserved: Micros, entries: Sequence[Entry]) -> list[Entry]:
     return found
 
 
-def _run(params: Mapping[str, object]) -> str:
+def run_of(params: Mapping[str, object]) -> str:
+    """The run under which a row with these params is paid; empty: none."""
     return str(params.get("run") or "")[:_RUN]
 
 

@@ -10,7 +10,7 @@ from podinsight.adapters.database.guard import post_on
 from podinsight.adapters.database.models import control
 from podinsight.domain.alerts import Alert, Severity, stop_key
 from podinsight.domain.budget import Refusal, Scope
-from podinsight.domain.control import Control, Mode
+from podinsight.domain.control import RESUME, Control, Mode
 
 _GUARD: Final = "cost guard"
 
@@ -37,5 +37,5 @@ def freeze_on(db: Database, conn: Connection, now: float, refused: Refusal) -> b
     conn.execute(insert(control).values(values | {"why": storable(stopped.why)}))
     said = "everything is halted" if mode is Mode.HALTED else "GPU work is frozen"
     key = stop_key(f"stop:{refused.scope.value}:{refused.key}", was)
-    post_on(db, conn, now, Alert(key, Severity.CRITICAL, f"{said}: {stopped.why}", "`podrun resume` goes on."))
+    post_on(db, conn, now, Alert(key, Severity.CRITICAL, f"{said}: {stopped.why}", f"`{RESUME}` goes on."))
     return True

@@ -1,9 +1,9 @@
 """What every transition of a unit shares: which table, how a row moves, how a chunked stage follows its chunks.
 
 Locks are always taken in the order chunks, work (by episode and stage), lanes (by id), feed_days (by feed),
-reservations (by token), budgets (by scope and key), workers (by id), control; so transactions do not deadlock. Who has
-to know of a reservation before the end (a claim, a renewal) makes it under a savepoint, after all else, and starts over
-without it: the savepoint's rollback gives the locks back.
+reservations (by token), budgets (by scope and key), workers (by id), control, alerts; so transactions do not deadlock.
+Who has to know of a reservation before the end (a claim, a renewal) makes it under a savepoint, after all else, and
+starts over without it: the savepoint's rollback gives the locks back.
 """
 
 from collections.abc import Iterator, Sequence
@@ -212,10 +212,16 @@ class Units:
         states = conn.execute(select(chunks.c.state).where(chunks.c.episode_id == episode_id)).scalars()
         state = aggregate(State(value) for value in states)
         if state is not State.DONE and state.value != parent.state:
+            reason = reason or (self._held_for(conn, episode_id) if state is State.HELD else "")
             self._move(conn, moves, work, parent, state, reason)
         if state in ENDED:
             self._hold_chunks(conn, moves, episode_id)
         return state
+
+    def _held_for(self, conn: Connection, episode_id: str) -> str:
+        """Why the first of the chunks is held that are: it was while others ran, the last of which has ended."""
+        query = select(chunks.c.reason).where(chunks.c.episode_id == episode_id, state_is(chunks, State.HELD))
+        return conn.execute(query.order_by(chunks.c.n).limit(1)).scalar_one_or_none() or ""
 
     def _hold_chunks(self, conn: Connection, moves: LaneMoves, episode_id: str) -> None:
         """Another chunk of the episode has failed: those that wait are held. Starting over brings them back."""

@@ -14,11 +14,18 @@ from podinsight.cli.session import Session
 from podinsight.cli.wish import Wish
 from podinsight.domain.budget import Scope
 from podinsight.domain.episode import Episode
-from podinsight.domain.money import micros
+from podinsight.domain.hosts import HostLimits
+from podinsight.domain.money import micros, usd
 from podinsight.domain.work import State
+from tests.support.planning import plan
+from tests.support.spending import ALL_PRICED
 from tests.unit.cli.desk import Desk
 from tests.unit.cli.test_approval import TRANSCRIBE, fetched, rows, waiting
 
+NOTHING_STARTS = (
+    "--max-usd $0.02 is less than the $0.09 that the first chunk reserves (90 s of cpu at $3.60 an hour): "
+    "nothing could start"
+)
 RUN = r"\d{8}T\d{6}-[0-9a-f]{4}"
 
 
@@ -102,12 +109,41 @@ def test_work_that_waits_for_its_approval_keeps_its_ceiling(paid: Desk) -> None:
     assert (runs(paid), ceiling, waiting(paid)) == ([run] * 3, micros(5), 0)
 
 
-def test_a_quote_that_is_likely_to_go_over_is_said(paid: Desk) -> None:
+def test_a_quote_that_may_go_over_is_said(paid: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     over = paid.run(*TRANSCRIBE, "--dry-run", "--max-usd", "0.0001")
     assert (over.exit_code, ceilings(paid)) == (0, [])
-    assert re.search(r"likely \$0\.\d+, and --max-usd is \$0\.0001: what does not fit will be held", over.stderr)
+    assert NOTHING_STARTS.replace("$0.02", "$0.0001") in over.stderr
     assert paid.run(*TRANSCRIBE, "--dry-run", "--max-usd", "1").stderr == ""
-    assert "will be held" in paid.run(*TRANSCRIBE, "--yes", "--max-usd", "0").stderr
+    monkeypatch.setenv("PODINSIGHT_LEASE_SECONDS", "0.2")
+    monkeypatch.setenv("PODINSIGHT_RENEW_SECONDS", "0.05")
+    said = paid.json(*TRANSCRIBE, "--dry-run")["transcribe"]["quote"]["micros"]
+    assert 200 < said["likely"] < said["high"]
+    for amount, words in (
+        (said["likely"] - 1, f"likely {usd(said['likely'])}, and --max-usd is "),
+        (said["likely"], f"up to {usd(said['high'])}, and --max-usd is {usd(said['likely'])}: it may end before"),
+        (said["high"], ""),
+    ):
+        stderr = paid.run(*TRANSCRIBE, "--dry-run", "--max-usd", usd(amount)).stderr
+        assert words in stderr if words else not stderr
+
+
+@pytest.mark.parametrize("words", [TRANSCRIBE, ("fetch", "--transcribe", *TRANSCRIBE[1:])])
+def test_a_ceiling_under_which_nothing_could_start_is_refused(paid: Desk, words: tuple[str, ...]) -> None:
+    """G2: what a lease reserves does not fit under it, so it would wait for ever."""
+    for amount in ("0.02", "0.089999", "0"):
+        result = paid.run(*words, "--yes", "--by", "ada", "--max-usd", amount)
+        assert result.exit_code == 2
+        assert NOTHING_STARTS.replace("$0.02", usd(micros(amount))) in result.stderr
+    assert (rows(paid), ceilings(paid)) == ([], [])
+    assert paid.run(*words, "--yes", "--by", "ada", "--max-usd", "0.09").exit_code == 0
+    again = paid.run(*words, "--yes", "--by", "ada", "--max-usd", "0.02")
+    assert again.exit_code == 0, "what others queued is not paid under it"
+
+
+def test_what_costs_nothing_has_no_least_ceiling(paid: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODINSIGHT_CPU_HOUR_USD", "0")
+    result = paid.run(*TRANSCRIBE, "--max-usd", "0")
+    assert (result.exit_code, result.stderr) == (0, "")
 
 
 def test_what_others_queued_is_not_under_it(paid: Desk) -> None:
@@ -160,3 +196,22 @@ def test_the_same_audio_asked_for_by_two_runs_is_heard_once(paid: Desk) -> None:
     said = paid.json(*TRANSCRIBE, two, "--yes")
     assert said["quote"]["episodes"] == 0
     assert rows(paid)[1] == (State.HELD, "waits for the transcript of the same audio")
+
+
+def test_who_follows_what_is_held_by_its_ceiling_is_told(paid: Desk) -> None:
+    """G3: it ends with exit code 4 and the way out, and does not wait for what does not come."""
+    one = paid.episodes()[0].id
+    paid.run(*TRANSCRIBE, one, "--yes", "--max-usd", "0.1")
+    plan(paid.store, paid.world.objects, one)
+    ((run, _ceiling),) = ceilings(paid)
+    paid.store.purse.limit(Scope.RUN, run, 1)
+    assert isinstance(paid.store, SqlStore)
+    priced = SqlStore(paid.store.db, paid.world.clock, HostLimits({}, 10), 30.0, ALL_PRICED)
+    assert priced.work.claim("transcribe", one, "gpu-1", 90) is None
+    assert rows(paid)[0][1].startswith("budget: ")
+    result = paid.run("transcribe", "--model", "tiny.en", one)
+    assert result.exit_code == 4, result.output
+    assert f" of run {run}: $0.00 spent" in result.stderr
+    assert "podrun: 1 transcription waits: budget: " in result.stderr
+    assert result.stderr.endswith(". `podrun retry --over-budget --max-usd USD`\n")
+    assert "0 failed" in result.stdout

@@ -1,11 +1,16 @@
 """podrun costs quote: what a manifest would cost, by line, and when it would be done (G4)."""
 
+import time
 from pathlib import Path
 
 import pytest
 
 from podinsight import settings as settings_module
+from podinsight.adapters.database import SqlStore
 from podinsight.cli.estimate import gpu_document, gpu_words
+from podinsight.domain.days import day_of
+from podinsight.domain.money import Unit
+from podinsight.ports import Bearer, Entry
 from tests.unit.cli.desk import Desk
 from tests.unit.cli.test_approval import TRANSCRIBE, fetched, measured, rows
 
@@ -61,12 +66,46 @@ def test_more_workers_are_done_sooner(desk: Desk, manifest: str, monkeypatch: py
     assert "  4 workers are done in " in desk.run(*TRANSCRIBE[:-1], "--dry-run").stdout
 
 
-def test_what_is_approved_or_under_way_is_paid_for_already(desk: Desk, manifest: str) -> None:
+def test_what_is_approved_and_not_done_is_still_to_be_paid_for(desk: Desk, manifest: str) -> None:
     assert desk.json("costs", "quote", manifest, "--limit", "1")["quote"]["episodes"] == 1
     desk.run(*TRANSCRIBE, "--yes", "--by", "ada")
     result = desk.run("costs", "quote", manifest)
-    assert result.stdout.startswith("3 rows, 1 episode still to be paid for\n")
+    assert result.stdout.startswith("3 rows, 3 episodes still to be paid for (2 of them approved already)\n")
+    said = desk.json("costs", "quote", manifest, "--limit", "2")
+    assert (said["approved_already"], said["quote"]["episodes"]) == (2, 2)
+    assert said["quote"]["micros"]["likely"] > 0
+    assert isinstance(desk.store, SqlStore)
+    with desk.store.db.write() as conn:
+        conn.exec_driver_sql("UPDATE work SET state = 'done' WHERE stage = 'transcribe'")
     assert desk.run("costs", "quote", manifest, "--limit", "2").stdout == "2 rows, 0 episodes still to be paid for\n"
+
+
+def test_what_waits_for_the_transcript_of_the_same_audio_is_not_paid_for(desk: Desk, manifest: str) -> None:
+    """F10."""
+    assert isinstance(desk.store, SqlStore)
+    with desk.store.db.write() as conn:
+        conn.exec_driver_sql("UPDATE episodes SET audio_sha256 = 'same' WHERE audio_key IS NOT NULL")
+    desk.run(*TRANSCRIBE, "--yes", "--by", "ada")
+    said = desk.json("costs", "quote", manifest, "--limit", "2")
+    assert (said["approved_already"], said["quote"]["episodes"]) == (1, 1)
+
+
+def test_stop_levels_under_which_it_does_not_fit(desk: Desk, manifest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """G3, G4."""
+    assert desk.json("costs", "quote", manifest)["quote"]["over_stop_levels"] == []
+    monkeypatch.setenv("PODINSIGHT_STOP_GPU_DAY_USD", "0.020001")
+    today = day_of(time.time())
+    desk.store.purse.charge(
+        "a", Bearer(today), [Entry("transcribe", "gpu", 1000, Unit.MILLISECONDS, 72_000_000, "cuda")]
+    )
+    level = f"$0.020001 of GPU work on {today} leaves $0.000001"
+    line = f"  {level}: it would be frozen before it is done (stop_gpu_day_usd)\n"
+    assert line in desk.run("costs", "quote", manifest).stdout
+    assert line in desk.run("fetch", "--transcribe", "--dry-run").stdout
+    (over,) = desk.json("costs", "quote", manifest)["quote"]["over_stop_levels"]
+    assert (over["scope"], over["key"], over["stop_micros"], over["left_micros"]) == (
+        "gpu_day", today, 20_001, 1,
+    )  # fmt: skip
 
 
 def test_what_could_not_be_downloaded_is_left_out(desk: Desk, tmp_path: Path) -> None:

@@ -88,6 +88,22 @@ def test_dear_episodes_with_their_titles(spent: Desk) -> None:
     assert spent.json("costs", "report", "--by", "item", "--over", "3.419")["rows"] == []  # more than, not as much
 
 
+@pytest.mark.parametrize(
+    ("by", "name"),
+    [
+        (By.ITEM, "(of no episode: idle time, storage)"),
+        (By.FEED, "(of no feed: idle time, storage)"),
+        (By.RUN, "(of no run: idle time, downloads)"),
+    ],
+)
+def test_what_nobody_bears_has_a_name(spent: Desk, by: By, name: str) -> None:
+    said = spent.run("costs", "report", "--by", by.value, "--since", "2026-01-01").stdout
+    assert sum(line.startswith(name) for line in said.splitlines()) == 1
+    assert "" in [row["key"] for row in spent.json("costs", "report", "--by", by.value)["rows"]], (
+        "programs see no words"
+    )
+
+
 def test_titles_cannot_speak_to_a_terminal(spent: Desk) -> None:
     assert "a [31m title" in spent.run("costs", "report", "--by", "item", "--since", "2026-01-01").stdout
 

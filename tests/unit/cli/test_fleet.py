@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from podinsight.domain.control import Mode
+from podinsight.domain.control import Control, Mode
 from podinsight.domain.observed import NAME, Observed
 from podinsight.topology import SCALE_TICK
 from tests.unit.cli.desk import Desk
@@ -128,3 +128,14 @@ def test_work_needs_no_gpu_worker_where_one_comes_with_it(desk: Desk, monkeypatc
     monkeypatch.setenv("PODINSIGHT_FLEET", "local")
     monkeypatch.setenv("PODINSIGHT_GPU_WORKERS", "0")
     assert "comes with work" not in desk.run("status").stdout
+
+
+def test_opened_while_work_is_frozen_no_worker_comes(desk: Desk) -> None:
+    """G3: never a worker while frozen; a size that is fixed comes back with the resume."""
+    desk.store.workers.set_desired("gpu", 1)
+    desk.run("fleet", "stop", *NAMED)
+    desk.store.control.write(Control(gpu_frozen=True, by="cost guard", why="spent"))
+    said = desk.run("fleet", "start", *NAMED)
+    assert "open again" in said.stdout
+    assert "gpu frozen by cost guard" in said.stdout
+    assert desk.store.workers.desired()["gpu"] == 0

@@ -6,6 +6,7 @@ import pytest
 
 from podinsight.adapters.database import SqlStore
 from podinsight.cli.follow import Follower, Times
+from podinsight.domain.budget import Scope
 from podinsight.domain.control import Control, Mode
 from podinsight.domain.episode import FetchedAudio
 from podinsight.domain.feed import FeedItem
@@ -15,6 +16,8 @@ from podinsight.domain.work import State
 from podinsight.errors import Unavailable
 from tests.support.clock import ManualClock
 from tests.support.databases import open_migrated
+from tests.support.rows import TOOK
+from tests.support.spending import SECOND, TERMS, Paying
 
 
 @pytest.fixture
@@ -71,6 +74,34 @@ def test_what_comes_to_wait_for_an_approval_has_ended(store: SqlStore) -> None:
     looks = list(Follower(store, {"transcribe": ids}, Times(0.0), fetch).looks())
     assert [[ending.episode.id for ending in look.endings] for look in looks] == [[], ids[:1], ids[1:]]
     assert {(each.state, each.reason) for look in looks for each in look.endings} == {(State.HELD, WAITS_FOR_APPROVAL)}
+
+
+def test_what_is_over_its_budget_has_ended(store: SqlStore) -> None:
+    """G3: nothing happens any more before somebody raises a ceiling; what is only delayed by it goes on by itself."""
+    clock = ManualClock()
+    rows = Paying(store, clock).under(TERMS)
+    first, second = rows.planned(2, run="r1"), rows.planned(run="r1")
+    store.purse.limit(Scope.RUN, "r1", 130 * SECOND)
+    lease = rows.claim(first, "transcribe", "g1")
+    assert rows.work.claim("transcribe", second, "g1", 90) is None
+
+    def go_on(_seconds: float) -> None:
+        assert turns, "it is followed for ever"
+        turns.pop(0)()
+
+    def commit() -> None:
+        clock.advance(20)
+        rows.work.commit_chunk(lease, "part-0", TOOK, 90)
+
+    def refuse() -> None:
+        clock.advance(30)
+        rows.work.reconcile(60)
+        assert [rows.work.claim("transcribe", each, "g1", 90) for each in (first, second)] == [None, None]
+
+    turns = [commit, refuse]
+    looks = list(Follower(store, {"transcribe": [first, second]}, Times(0.0), go_on).looks())
+    assert [[ending.episode.id for ending in look.endings] for look in looks] == [[], [], [first, second]]
+    assert {(each.state, each.reason.split(":")[0]) for each in looks[-1].endings} == {(State.HELD, "budget")}
 
 
 def test_gives_up_without_workers(store: SqlStore) -> None:

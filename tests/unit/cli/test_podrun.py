@@ -186,7 +186,8 @@ def test_status_and_resume_of_a_freeze(desk: Desk, monkeypatch: pytest.MonkeyPat
     assert [each["by"] for each in desk.json("status")["stops"]] == ["cost guard"]
     said = desk.run("resume", "--by", "ada", "--why", "one more").stdout
     assert "running again" in said
-    assert "stop level of $0.02, and $0.02 are spent, $0.00 reserved; raise PODINSIGHT_STOP_GPU_DAY_USD" in said
+    assert "stop level of $0.02, and $0.02 are spent, $0.00 reserved: no room for a worker; raise" in said
+    assert "raise PODINSIGHT_STOP_GPU_DAY_USD and" in said
 
 
 def test_resume_opens_a_fleet_that_was_shut(desk: Desk) -> None:
@@ -205,7 +206,7 @@ def test_health_and_logs_say_that_nothing_runs(state: Path, free_ports: None) ->
     assert code == 3
     checks = {check["name"]: check["ok"] for check in json.loads(said)["checks"]}
     assert checks["supervisor"] is False
-    assert checks["database"] is True
+    assert (checks["database"], checks["control"]) == (True, True)
     assert [checks[pool] for pool in QUEUES] == [False] * len(QUEUES)
     assert podrun("health")[0] == 3
     assert podrun("logs")[0] == 3

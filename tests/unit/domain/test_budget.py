@@ -3,7 +3,18 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podinsight.domain.budget import BURNS, PROJECT_KEY, Budget, Level, Limits, Scope, accounts, refusal
+from podinsight.domain.budget import (
+    BURNS,
+    PROJECT_KEY,
+    Budget,
+    Level,
+    Limits,
+    Scope,
+    accounts,
+    asked_by,
+    is_of,
+    refusal,
+)
 from podinsight.domain.money import micros
 
 DAY = "2026-11-22"
@@ -75,3 +86,15 @@ def test_what_is_let_in_fits_and_what_is_refused_does_not(
                 over.append(scope)
     found = refusal(budgets, asked, ceilings, burn)
     assert (found.scope if found else None) == (over[0] if over else None)
+
+
+@given(st.sampled_from(Scope), st.integers(0, 10**13))
+def test_what_a_refusal_says_can_be_read(scope: Scope, asked: int) -> None:
+    """By who has nothing but the reason of a row."""
+    found = refusal([Budget(scope, "r1", spent=7)], asked, {scope: 6}, 0)
+    said = f"budget: {found}"
+    assert asked_by(said) == asked
+    assert is_of(said, Scope.RUN, "r1") is (scope is Scope.RUN)
+    assert is_of(said, Scope.RUN) is (scope is Scope.RUN)
+    assert not is_of(said, Scope.RUN, "r")
+    assert asked_by("another chunk failed: odd") == 0

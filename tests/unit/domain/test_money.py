@@ -19,7 +19,10 @@ def test_dollars_as_people_write_them(text: str, amount: int) -> None:
     assert parse_usd(text) == amount
 
 
-@pytest.mark.parametrize("text", ["", "$", "-1", "nan", "inf", "three", "1e12", "1e999999", "0x10"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "$", "-1", "nan", "inf", "three", "1e12", "1e999999", "0x10", "0,02", "5,00", "0,100", "1,0000", "1_000"],
+)
 def test_what_is_no_amount_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="dollars"):
         parse_usd(text)

@@ -10,12 +10,12 @@ from podinsight.adapters.memory_fleet import MemoryFleet
 from podinsight.domain.budget import PROJECT_KEY, Level, Limits, Scope
 from podinsight.domain.control import Control, Mode, stopped, stops
 from podinsight.domain.days import day_of
-from podinsight.domain.fleet import Group
+from podinsight.domain.fleet import Group, Rate
 from podinsight.domain.money import micros
 from podinsight.errors import Refused, Unavailable
 from podinsight.ports import Bearer
 from podinsight.services.guard import GUARD, freeze
-from podinsight.services.resume import ResumePorts, resume
+from podinsight.services.resume import ResumePorts, reached, resume
 from tests.support.rows import Rows
 from tests.support.spending import entry
 
@@ -147,6 +147,16 @@ def test_what_was_stopped_meanwhile_stays_stopped(ports: ResumePorts) -> None:
         resume(late, FREE, "cy", "why")
     now = ports.store.control.read()
     assert (now.mode, now.gpu_frozen) == (Mode.PAUSED, True)
+
+
+def test_a_level_without_room_for_a_worker_is_said_too(ports: ResumePorts) -> None:
+    """Else it would be frozen again within seconds, each time after a worker was started for nothing."""
+    ports.store.purse.charge("spent", Bearer(day_of(ports.clock.now())), [entry(micros(40))])
+    fleet = LocalFleet(ports.store, ports.clock, 1, 30.0, lambda _kind: Rate(micros(1), "list"))
+    paid, limits = replace(ports, fleet=fleet, start_seconds=90.0), replace(FREE, gpu_day=Level((), micros("40.025")))
+    assert [each.scope for each in reached(paid, limits)] == [Scope.GPU_DAY]
+    assert reached(replace(paid, start_seconds=89.0), limits) == ()
+    assert reached(replace(paid, fleet=LocalFleet(ports.store, ports.clock, 1, 30.0)), limits) == ()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from podinsight.domain.control import Control, Mode
 from podinsight.domain.fleet import Snapshot
 from podinsight.ports import PoolSize
 from podinsight.settings import Settings
@@ -72,3 +73,19 @@ def test_gpu_workers_that_come_with_work_are_not_waited_for() -> None:
     assert checks.awaited(Settings(fleet="fixed")) == pools
     assert checks.awaited(Settings(fleet="local")) == ["fetch", "plan", "light"]
     assert not checks.comes(Settings(fleet="local", gpu_workers=0), "gpu"), "none ever"
+
+
+def test_a_freeze_is_said_and_is_no_fault() -> None:
+    """G7: whoever looks at the health of a stack that does nothing sees why, and how it goes on."""
+    frozen = Control(gpu_frozen=True, by="cost guard", why="the day is spent\x0a")
+    halted = Control(Mode.HALTED, gpu_frozen=True, by="ada", why="odd")
+    for held, detail in (
+        ((), "running"),
+        ((frozen,), "GPU work frozen by cost guard: the day is spent; `podrun resume --by NAME --why REASON` goes on"),
+        ((frozen, halted), "halted and GPU work frozen by ada: odd; `podrun resume --by NAME --why REASON` goes on"),
+        (
+            (Control(Mode.PAUSED, by="ada", why="disk"),),
+            "paused by ada: disk; `podrun resume --by NAME --why REASON` goes on",
+        ),
+    ):
+        assert checks._control(held) == checks.Check("control", True, detail)

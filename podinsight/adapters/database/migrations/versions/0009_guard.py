@@ -48,3 +48,5 @@ def upgrade() -> None:
     op.add_column("workers", sa.Column("busy_ms", sa.BigInteger(), server_default="0", nullable=False))
     op.add_column("workers", sa.Column("idle_ms", sa.BigInteger(), server_default="0", nullable=False))
     op.add_column("workers", sa.Column("metered_at", sa.Float(), nullable=True))
+    held = sa.text("state = 'held'")
+    op.create_index("ix_chunks_held", "chunks", ["id"], sqlite_where=held, postgresql_where=held)
