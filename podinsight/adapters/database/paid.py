@@ -38,6 +38,7 @@ class Paid(Devices):
         )
         query = (
             select(refused.c.episode_id, work.c.params, refused.c.reason)
+            .select_from(refused)
             .join(work, and_(work.c.episode_id == refused.c.episode_id, work.c.stage == inline("transcribe")))
             .order_by(work.c.id)
         )
