@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from podinsight.bootstrap.money import resume_ports
 from podinsight.domain.budget import PROJECT_KEY, Scope
 from podinsight.domain.days import day_of
 from podinsight.domain.money import micros
 from podinsight.domain.work import State
 from podinsight.ports import By
+from podinsight.services.resume import resume
 from tests.support.audio import unlike
 from tests.support.feeds import rss
 from tests.support.stack import Stack, running_stack, wait_for
@@ -20,7 +22,7 @@ PAID = {
     "PODINSIGHT_SCALE_EVERY_SECONDS": "1",
     "PODINSIGHT_SWEEP_EVERY_SECONDS": "1",
     "PODINSIGHT_STOP_SECONDS": "5",
-    "PODINSIGHT_CPU_HOUR_USD": "2.4",
+    "PODINSIGHT_CPU_HOUR_USD": "2.8",
 }
 
 
@@ -49,7 +51,7 @@ def test_scenario_12_a_stop_level_freezes_in_time_while_downloads_go_on(tmp_path
     with WebServer() as web:
         with running_stack(tmp_path, **PAID, PODINSIGHT_STOP_GPU_DAY_USD="0.02") as stack:
             today = day_of(stack.world.clock.now())
-            ids = feed(web, stack, "many", 24)
+            ids = feed(web, stack, "many", 30)
             stack.start(ids)
             spent = []
 
@@ -73,9 +75,8 @@ def test_scenario_12_a_stop_level_freezes_in_time_while_downloads_go_on(tmp_path
             assert stack.store.control.read().gpu_frozen, "a restart lifts nothing"
             before = stack.store.control.read()
             assert before.by == "cost guard"
-            from dataclasses import replace
-
-            stack.store.control.write(replace(before, gpu_frozen=False, by="ada", why="the level is raised"))
+            lifted = resume(resume_ports(stack.settings, stack.store), stack.settings.limits(), "ada", "it is raised")
+            assert lifted.reached == ()
             stack.wait_ended("transcribe", [*ids, *later], 180)
             assert set(stack.states("transcribe", [*ids, *later])) == {State.DONE}
             assert set(stack.commits().values()) == {1}, "nothing is paid for twice"
