@@ -37,8 +37,7 @@ def feed(web: WebServer, stack: Stack, name: str, episodes: int) -> list[str]:
 
 
 def adds_up(stack: Stack) -> None:
-    """To the micro-dollar: budgets and ledger at one moment; and every report, between two sweeps, since they write idle
-    time down meanwhile."""
+    """To the micro-dollar: budgets and ledger at one moment, and every report between two sweeps, which write to it."""
     recount_money(stack.store)
     today = day_of(stack.world.clock.now())
 
