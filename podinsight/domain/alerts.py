@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from podinsight.domain.control import Control
+from podinsight.domain.control import RESUME, Control, Mode
 
 
 class Severity(StrEnum):
@@ -23,8 +23,11 @@ class Alert:
     body: str = ""
 
 
-def stop_key(what: str, was: Control) -> str:
-    """The key of the alert about a stop: whoever stops the same again after a resume is heard again.
+def stop_alert(what: str, was: Control, now: Control) -> Alert:
+    """What people are told of a stop; whoever stops the same again after a resume is heard again.
 
-    was: what held before, as `read` gives it."""
-    return f"{what}:{was.at:.0f}" if was.at else what
+    what: the key of what was reached (`stop:gpu_day:2026-11-22`). was: what held before, as `read` gives it.
+    """
+    key = f"{what}:{was.at:.0f}" if was.at else what
+    said = "everything is halted" if now.mode is Mode.HALTED else "GPU work is frozen"
+    return Alert(key, Severity.CRITICAL, f"{said}: {now.why}", f"`{RESUME}` goes on.")

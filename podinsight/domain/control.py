@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+GUARD: Final = "cost guard"  # who stops work when a level is reached
 RESUME: Final = "podrun resume --by NAME --why REASON"  # how a person goes on
 
 

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from podinsight.domain.alerts import Alert, Severity, stop_key
+from podinsight.domain.alerts import Alert, stop_alert
 from podinsight.domain.budget import Limits
-from podinsight.domain.control import RESUME, Control, Mode
+from podinsight.domain.control import GUARD, Control, Mode
 from podinsight.domain.pool import Rules
 from podinsight.domain.prices import PriceBook
 from podinsight.ports import Billing, Clock, Fleet, Notifier, ObjectStore, StatusStore
-
-GUARD = "cost guard"
 
 
 @dataclass(frozen=True)
@@ -44,21 +42,20 @@ def freeze(store: StatusStore, why: str, key: str, mode: Mode | None = None) -> 
     """Freezes GPU work (mode HALTED: everything) and posts a critical alert, once for each key; CPU downloads go on
     under a freeze. Returns False when that much was stopped before, by anybody; then nothing changes."""
     written: list[Control] = []
-    keys: list[str] = []
+    alerts: list[Alert] = []
 
     def stop(history: Sequence[Control]) -> Sequence[Control]:
         now = history[0] if history else Control()
         wanted = replace(now, gpu_frozen=True, mode=mode or now.mode)
         if (wanted.gpu_frozen, wanted.mode) != (now.gpu_frozen, now.mode):
             written.append(replace(wanted, by=GUARD, why=why, at=0.0))
-            keys.append(stop_key(key, now))
+            alerts.append(stop_alert(key, now, written[-1]))
         return written
 
     store.control.revise(stop)
-    for each, said in zip(written, keys, strict=True):
-        store.alerts.post(Alert(said, Severity.CRITICAL, f"{_said(each)}: {why}", f"`{RESUME}` goes on."))
+    for alert in alerts:
+        store.alerts.post(alert)
     return bool(written)
 
 
-def _said(control: Control) -> str:
-    return "everything is halted" if control.mode is Mode.HALTED else "GPU work is frozen"
+__all__ = ["GUARD", "GuardPorts", "GuardRules", "freeze"]

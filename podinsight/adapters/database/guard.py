@@ -73,8 +73,8 @@ class SqlFindings:
             if gone:
                 conn.execute(delete(findings).where(here, findings.c.subject.in_(sorted(gone))))
             for subject, each in sorted(now_found.items()):
-                values = {"what": storable(each.what)[:500], "fix": storable(each.fix)[:500]}
-                values |= {"day_micros": each.day_micros, "last_at": now}  # type: ignore[dict-item]
+                values: dict[str, object] = {"day_micros": each.day_micros, "last_at": now}
+                values |= {"what": storable(each.what)[:500], "fix": storable(each.fix)[:500]}
                 if subject in known:
                     conn.execute(update(findings).where(here, findings.c.subject == subject).values(values))
                 else:

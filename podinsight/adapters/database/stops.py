@@ -1,18 +1,15 @@
 """Control within a transaction that is open already: what holds now, and the stop that a refusal brings (G3)."""
 
 from dataclasses import replace
-from typing import Final
 
 from sqlalchemy import Connection, insert, select, text
 
 from podinsight.adapters.database.engine import Database, storable
 from podinsight.adapters.database.guard import post_on
 from podinsight.adapters.database.models import control
-from podinsight.domain.alerts import Alert, Severity, stop_key
+from podinsight.domain.alerts import stop_alert
 from podinsight.domain.budget import Refusal, Scope
-from podinsight.domain.control import RESUME, Control, Mode
-
-_GUARD: Final = "cost guard"
+from podinsight.domain.control import GUARD, Control, Mode
 
 
 def control_on(conn: Connection) -> Control:
@@ -32,10 +29,8 @@ def freeze_on(db: Database, conn: Connection, now: float, refused: Refusal) -> b
     mode = Mode.HALTED if refused.scope is Scope.MONTH else was.mode
     if was.gpu_frozen and was.mode is mode:
         return False
-    stopped = replace(was, gpu_frozen=True, mode=mode, by=_GUARD, why=str(refused))
-    values = {"mode": mode.value, "gpu_frozen": True, "economy": was.economy, "by": _GUARD, "at": now}
+    stopped = replace(was, gpu_frozen=True, mode=mode, by=GUARD, why=str(refused))
+    values = {"mode": mode.value, "gpu_frozen": True, "economy": was.economy, "by": GUARD, "at": now}
     conn.execute(insert(control).values(values | {"why": storable(stopped.why)}))
-    said = "everything is halted" if mode is Mode.HALTED else "GPU work is frozen"
-    key = stop_key(f"stop:{refused.scope.value}:{refused.key}", was)
-    post_on(db, conn, now, Alert(key, Severity.CRITICAL, f"{said}: {stopped.why}", f"`{RESUME}` goes on."))
+    post_on(db, conn, now, stop_alert(f"stop:{refused.scope.value}:{refused.key}", was, stopped))
     return True
