@@ -5,11 +5,13 @@ from functools import lru_cache
 from typing import Final
 
 _DAY: Final = "%Y-%m-%d"
+_SECONDS: Final = 86400
+"""Of a POSIX day: epoch time knows no leap seconds."""
 
 
 def day_of(at: float) -> str:
-    """The UTC day of an epoch time."""
-    return datetime.fromtimestamp(at, UTC).strftime(_DAY)
+    """The UTC day of an epoch time, rounded down: `fromtimestamp` alone may round up, over midnight."""
+    return datetime.fromtimestamp(at // _SECONDS * _SECONDS, UTC).strftime(_DAY)
 
 
 def month_of(at: float) -> str:

@@ -52,6 +52,22 @@ class Speed:
 
 
 @dataclass(frozen=True)
+class Pace:
+    """Seconds of audio that were decoded, and the seconds that the leases lasted for it."""
+
+    audio_seconds: float = 0.0
+    wall_seconds: float = 0.0
+
+    @property
+    def enough(self) -> bool:
+        """Whether one can go by it."""
+        return self.audio_seconds >= ENOUGH_SECONDS and self.wall_seconds > 0
+
+
+UNHEARD: Final = Pace()
+
+
+@dataclass(frozen=True)
 class Audio:
     """How much there is to transcribe: `seconds` of the `known` episodes, and `unknown` ones without a length."""
 
@@ -116,16 +132,25 @@ class Quote:
         return self.device_seconds.times(1 / max(1, workers))
 
 
-def quote(audio: Audio, model: str, device: str, speeds: Sequence[Speed], price: Price, assumed_speed: float) -> Quote:
+def quote(
+    audio: Audio,
+    model: str,
+    device: str,
+    speeds: Sequence[Speed],
+    price: Price,
+    assumed_speed: float,
+    lately: Pace = UNHEARD,
+) -> Quote:
     """What `model` will take on `device` for this audio.
 
     Formula, speeds in seconds of audio per second of a worker, which is paid for from the claim of a chunk to its
     commit, cutting, loading and writing included:
 
-    - likely speed = Σ audio / Σ wall seconds of the days that were measured; low and high are those
-      of the slowest and the fastest day with at least ENOUGH_SECONDS of audio, and no nearer than LEAST_SPREAD;
-      with less audio than that in all: likely ÷ and × LITTLE_SPREAD. Nothing measured: `assumed_speed` ÷ and ×
-      ASSUMED_SPREAD;
+    - likely speed = Σ audio / Σ wall seconds of what was decoded `lately`, if that is ENOUGH_SECONDS of audio: machines
+      drift, and the next quarter of an hour is most like the last. Else the same of the days that were measured;
+    - low and high speed are those of the slowest and the fastest day with at least ENOUGH_SECONDS of audio, and no
+      nearer to the likely one than LEAST_SPREAD; with less audio than that in all: likely ÷ and × LITTLE_SPREAD.
+      Nothing measured: `assumed_speed` ÷ and × ASSUMED_SPREAD;
     - device seconds low = audio low / fastest, likely = likely / likely, high = audio high / slowest × REPEATED;
     - dollars = seconds × `price` of an hour, the buffers of the high figure in lines of their own.
 
@@ -133,13 +158,14 @@ def quote(audio: Audio, model: str, device: str, speeds: Sequence[Speed], price:
         speeds: of this model and device, measured on the last days.
         price: of an hour of this device.
         assumed_speed: of the settings, for a device that was never measured.
+        lately: of the same model and device, over about as much audio as there is to transcribe.
 
     Raises:
         ValueError: a price below zero or an assumed speed that is not above it.
     """
     if price.micros < 0 or assumed_speed <= 0:
         raise ValueError(f"nothing can be quoted at {price.micros} micro-dollars/h and {assumed_speed} × real time")
-    speed, basis = _speed(speeds, assumed_speed)
+    speed, basis = _speed(speeds, assumed_speed, lately)
     seconds = audio.estimate()
     busy = Range(seconds.low / speed.high, seconds.likely / speed.likely, seconds.high / speed.low)
     gpu = timed(Item.GPU, busy, price)
@@ -162,16 +188,18 @@ def free_rule(device: str, hour: Micros) -> str:
     return FREE_RULE if device == CPU else UNPRICED_RULE
 
 
-def _speed(days: Sequence[Speed], assumed: float) -> tuple[Range, str]:
+def _speed(days: Sequence[Speed], assumed: float, lately: Pace) -> tuple[Range, str]:
     days = [each for each in days if each.audio_seconds > 0 and _paid(each) > 0]
     if not days:
         return around(assumed, ASSUMED_SPREAD), f"{assumed:g} × real time is assumed, nothing was measured yet"
-    heard = sum(each.audio_seconds for each in days)
-    likely = heard / sum(map(_paid, days))
-    measured = (
-        f"{likely:.3g} × real time, measured over {heard / 3600:,.2f} h of audio since {min(d.day for d in days)}"
-    )
-    if heard < ENOUGH_SECONDS:
+    if lately.enough:
+        pace, since = lately, "lately"
+    else:
+        pace = Pace(sum(each.audio_seconds for each in days), sum(map(_paid, days)))
+        since = f"since {min(each.day for each in days)}"
+    likely = pace.audio_seconds / pace.wall_seconds
+    measured = f"{likely:.3g} × real time, measured over {pace.audio_seconds / 3600:,.2f} h of audio {since}"
+    if not pace.enough:
         return around(likely, LITTLE_SPREAD), measured
     least = around(likely, LEAST_SPREAD)
     each_day = [each.audio_seconds / _paid(each) for each in days if each.audio_seconds >= ENOUGH_SECONDS]

@@ -11,7 +11,7 @@ from podinsight.domain.fleet import Snapshot
 from podinsight.domain.hosts import HostLimits, HostNote
 from podinsight.domain.metering import Meter
 from podinsight.domain.metrics import Metric
-from podinsight.domain.quote import Approval, ApprovalView, Speed
+from podinsight.domain.quote import Approval, ApprovalView, Pace, Speed
 from podinsight.ports.guard import Alerts, Findings, Memory
 from podinsight.ports.intake import Intake
 from podinsight.ports.money import Entry, Purse
@@ -277,6 +277,11 @@ class SpeechBook(Protocol):
 
     def speeds(self, since: str, model: str, device: str) -> list[Speed]:
         """What was measured on this day (`2026-11-22`, UTC) and later, by day and compute type."""
+        ...
+
+    def lately(self, since: float, model: str, device: str, audio_seconds: float) -> Pace:
+        """How fast it went lately: of the chunks committed after `since` (epoch seconds), the newest first, until they
+        have `audio_seconds` of audio or there are no more."""
         ...
 
     def approve(self, approval: Approval, most_today: float | None = None) -> bool:

@@ -28,6 +28,8 @@ from podinsight.ports import StatusStore, Workers
 from podinsight.services.gates import utc_day
 
 MEASURED_DAYS: Final = 7  # speeds of these last days, today included, say how fast it will be
+LATELY_SECONDS: Final = 3600.0  # what was decoded in them says more, if it is enough
+LEAST_WINDOW: Final = 1200.0  # seconds of audio of it that are looked at, for however little there is to transcribe
 
 
 @dataclass(frozen=True)
@@ -65,22 +67,23 @@ def _device(here: Callable[[], tuple[str, str]] | None) -> str:
 def quote_episodes(
     store: StatusStore, episodes: Mapping[str, Sequence[Episode]], device: str, prices: Prices, now: float
 ) -> Quote:
-    """What these episodes (by model) will take on `device`, by what was measured on the last MEASURED_DAYS; with what
-    downloading and cutting them costs, where it has not been done."""
+    """What these episodes (by model) will take on `device`, by what was measured in the last hour and on the last
+    MEASURED_DAYS; with what downloading and cutting them costs, where it has not been done."""
     since = utc_day(now - (MEASURED_DAYS - 1) * 86400)
     measured = CUDA if device == UNKNOWN_DEVICE else device
     hour = prices.book.device(device)
+    audios = {model: audio_of(chosen) for model, chosen in episodes.items() if chosen}
     quotes = [
         quote(
-            audio_of(chosen),
+            audio,
             model,
             device,
             store.speech.speeds(since, model, measured),
             hour,
             prices.gpu_speed,
+            store.speech.lately(now - LATELY_SECONDS, model, measured, max(LEAST_WINDOW, audio.estimate().likely)),
         )
-        for model, chosen in episodes.items()
-        if chosen
+        for model, audio in audios.items()
     ]
     freight = freight_of([each for chosen in episodes.values() for each in chosen])
     lasts = total(quotes, device, hour).lasts(prices.workers)

@@ -11,12 +11,12 @@ from podinsight.adapters.database.speech_days import add_speech
 from podinsight.domain.metrics import Metric
 from podinsight.domain.money import micros
 from podinsight.domain.prices import Price
-from podinsight.domain.quote import FREE_RULE, Approval, Audio, Quote, Range, Speed, quote
+from podinsight.domain.quote import FREE_RULE, Approval, Audio, Pace, Quote, Range, Speed, quote
 from podinsight.domain.quote_lines import Amounts, Item, Line
 from podinsight.ports import Bearer, Decoded
 from tests.conftest import STALE_SECONDS
 from tests.support.clock import ManualClock
-from tests.support.rows import Rows
+from tests.support.rows import LEASE_SECONDS, Rows
 from tests.support.spending import entry
 
 DAY, NEXT_DAY = "2026-11-22", "2026-11-23"
@@ -61,6 +61,35 @@ def test_chunks_add_up_by_day_model_and_device(store: SqlStore) -> None:
     ]
     assert [each.day for each in store.speech.speeds(NEXT_DAY, "base", "cuda")] == [NEXT_DAY]
     assert store.speech.speeds(DAY, "large-v3", "cuda") == []
+
+
+def commit(rows: Rows, took: Decoded) -> None:
+    """One chunk of an episode of its own."""
+    (episode_id,) = rows.transcribes(1, feed=f"f{rows.clock.now()}")
+    rows.clock.advance(60.0)
+    lease = rows.claim(episode_id, "transcribe", "g1")
+    rows.work.commit_chunk(lease, "part-0", took, LEASE_SECONDS)
+
+
+def test_how_fast_it_went_lately_is_of_the_last_audio_alone(rows: Rows) -> None:
+    """G4: of one model and device, the newest first, no older than asked for."""
+    begun = rows.clock.now()
+    assert rows.store.speech.lately(0.0, "base", "cuda", 600.0) == Pace()
+    for took in (
+        TOOK,
+        replace(TOOK, wall_seconds=20.0),
+        replace(TOOK, wall_seconds=30.0),
+        replace(TOOK, wall_seconds=1.0, device="cpu"),
+        replace(TOOK, wall_seconds=1.0, model="tiny.en"),
+        Decoded(360.0, 0.1, 0.0, "publisher", "none", "none"),
+    ):
+        commit(rows, took)
+    lately = rows.store.speech.lately
+    assert lately(0.0, "base", "cuda", 300.0) == Pace(360.0, 30.0)
+    assert lately(0.0, "base", "cuda", 600.0) == Pace(720.0, 50.0)
+    assert lately(0.0, "base", "cuda", 10_000.0) == Pace(1080.0, 63.0)
+    assert lately(begun + 60.0, "base", "cuda", 10_000.0) == Pace(720.0, 50.0)
+    assert lately(0.0, "base", "cpu", 10_000.0) == Pace(360.0, 1.0)
 
 
 def test_approvals_are_listed_the_newest_first(store: SqlStore, clock: ManualClock) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from podinsight.adapters.database.again import Again
 from podinsight.adapters.database.episode_rows import audio_columns, episode_query, to_episode
+from podinsight.adapters.database.history import record_run
 from podinsight.adapters.database.hosts import stored_limits, utc_day
 from podinsight.adapters.database.lanes import LaneMoves
 from podinsight.adapters.database.leases import Leases
@@ -42,7 +43,7 @@ class Commits(Again, Leases):
             moves.spent[lease.token] = Spent(wall_seconds, audio.size)
             self._move(conn, moves, work, row, State.DONE, "", result=result, projected=False)
             moves.downloads[row.feed_id].update(downloaded=1, received=audio.size)
-            self._record_run(conn, lease, "done", wall_seconds=wall_seconds)
+            record_run(conn, self._clock, lease, "done", wall_seconds=wall_seconds)
 
     def _fetched(self, conn: Connection, episode_id: str, audio: FetchedAudio) -> dict[str, object]:
         return {
@@ -70,7 +71,7 @@ class Commits(Again, Leases):
             self._move(conn, moves, work, row, State.DONE, "", result=result, projected=False)
             if not self.release_transcribe(conn, moves, lease.episode_id):
                 conn.execute(insert(leftovers).values(prefix=f"{folder}/", at=self._clock.now()))
-            self._record_run(conn, lease, "done", wall_seconds=wall_seconds)
+            record_run(conn, self._clock, lease, "done", wall_seconds=wall_seconds)
 
     def commit_chunk(self, lease: Lease, part_key: str, took: Decoded, lease_seconds: float) -> Lease | None:
         with self._transition() as (conn, moves):
@@ -78,7 +79,7 @@ class Commits(Again, Leases):
             moves.spent[lease.token] = Spent(model=took.model, heard=took.device != NO_DEVICE)
             self._move(conn, moves, chunks, row, State.DONE, "", part_key=part_key, losses=0)
             self._forget_losses(conn, lease.episode_id)
-            self._record_run(conn, lease, "done", wall_seconds=took.wall_seconds)
+            record_run(conn, self._clock, lease, "done", took=took)
             add_speech(self._db, conn, utc_day(self._clock.now()), took)
             state = self._follow_chunks(conn, moves, lease.episode_id)
             return self._lease_join(conn, moves, lease, row, lease_seconds) if state is State.DONE else None
@@ -133,7 +134,7 @@ class Commits(Again, Leases):
             conn.execute(update(work).where(work.c.id == parent.id).values(losses=losses))
             self._leave_behind(conn, join)
             self._undo_chunks(conn, moves, losses, [join, *units], reason)
-            self._record_run(conn, lease, "parts lost", reason)
+            record_run(conn, self._clock, lease, "parts lost", reason)
 
     def commit_transcript(self, lease: Lease, files: TranscriptFiles) -> None:
         result = {
@@ -148,7 +149,7 @@ class Commits(Again, Leases):
                 select(work).where(work.c.episode_id == lease.episode_id, work.c.stage == lease.stage).with_for_update()
             ).one()
             self._move(conn, moves, work, parent, State.DONE, files.kept, result=result, projected=False)
-            self._record_run(conn, lease, "done", wall_seconds=files.wall_seconds)
+            record_run(conn, self._clock, lease, "done", wall_seconds=files.wall_seconds)
 
     def unprojected(self, limit: int, stage: str | None = None, episode_id: str | None = None) -> list[Projection]:
         query = select(work).where(work.c.projected == inline(False)).order_by(work.c.changed_at).limit(limit)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Table, case, delete, select, update
 
+from podinsight.adapters.database.history import record_run
 from podinsight.adapters.database.lanes import LaneMoves
 from podinsight.adapters.database.meters import READY
 from podinsight.adapters.database.models import chunks, inline, state_is, work, workers
@@ -140,7 +141,7 @@ class Leases(Paid):
                 conn.execute(update(table).where(table.c.id == row.id).values(lease_until=now + lease_seconds))
             else:
                 self._leave_behind(conn, row)
-                self._record_run(conn, lease, "over budget", str(refused))
+                record_run(conn, self._clock, lease, "over budget", str(refused))
                 self._refuse(conn, table, row, refused)
         if refused is not None:
             raise LeaseLost(f"{OVER_BUDGET}{refused}")
@@ -189,4 +190,4 @@ class Leases(Paid):
             self._move(conn, moves, table, row, state, reason, **more)
             if state in (State.FAILED, State.REFUSED):
                 self._fail_follower(conn, moves, row, state, reason)
-            self._record_run(conn, lease, outcome, reason)
+            record_run(conn, self._clock, lease, outcome, reason)

@@ -349,6 +349,9 @@ stage_runs = Table(
     Column("reason", Text, nullable=False, server_default=text("''")),
     Column("wall_seconds", Float),
     Column("at", Float, nullable=False, index=True),
+    Column("model", String(255)),
+    Column("device", String(20)),
+    Column("audio_seconds", Float),
 )
 
 workers = Table(

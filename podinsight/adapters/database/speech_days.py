@@ -8,13 +8,14 @@ from sqlalchemy import Connection, func, insert, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from podinsight.adapters.database.engine import Database, storable
-from podinsight.adapters.database.models import approvals, speech_days, work
-from podinsight.domain.quote import Approval, ApprovalView, Range, Speed
+from podinsight.adapters.database.models import approvals, speech_days, stage_runs, work
+from podinsight.domain.quote import Approval, ApprovalView, Pace, Range, Speed
 from podinsight.ports import Clock, Decoded
 from podinsight.ports.work import NO_DEVICE
 
 _LOCK: Final = "approvals"
 _BATCH: Final = 500
+_LATELY: Final = 1000  # chunks, some days of audio, that are looked at for how fast it went lately
 
 
 def add_speech(db: Database, conn: Connection, day: str, took: Decoded) -> None:
@@ -45,6 +46,22 @@ class SqlSpeech:
         )
         with self._db.read() as conn:
             return [Speed(*row) for row in conn.execute(query)]
+
+    def lately(self, since: float, model: str, device: str, audio_seconds: float) -> Pace:
+        run = stage_runs.c
+        query = (
+            select(run.audio_seconds, run.wall_seconds)
+            .where(run.at > since, run.model == model, run.device == device)
+            .order_by(run.at.desc())
+            .limit(_LATELY)
+        )
+        audio = wall = 0.0
+        with self._db.read() as conn:
+            for row in conn.execute(query):
+                audio, wall = audio + float(row.audio_seconds), wall + float(row.wall_seconds)
+                if audio >= audio_seconds:
+                    break
+        return Pace(audio, wall)
 
     def approve(self, approval: Approval, most_today: float | None = None) -> bool:
         now, usd = self._clock.now(), approval.quote.usd

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, TextClause, func, select, text, update
 
 from podinsight.adapters.database.episode_rows import episode_query, to_episode
+from podinsight.adapters.database.history import record_run
 from podinsight.adapters.database.lanes import LaneMoves, lane_ids
 from podinsight.adapters.database.models import UNAPPROVED, chunks, episodes, lanes, state_is, work
 from podinsight.adapters.database.new_rows import batches, quoted_for
@@ -154,7 +155,7 @@ class Transcriptions(Twins):
                 raise LeaseLost(f"the transcription of episode {lease.episode_id} is gone")
             twin = row.params.get("same_as")
             whose = "the publisher's transcript" if twin is None else f"the transcript of {twin}, the same audio,"
-            self._record_run(conn, lease, "handed back", f"{whose} cannot be used")
+            record_run(conn, self._clock, lease, "handed back", f"{whose} cannot be used")
             unusable = [*row.params.get("not_from", ()), twin]
             instead = {"publisher": False} if twin is None else {"not_from": unusable}
             self._advance(conn, moves, row, {**row.params, **instead})

@@ -21,7 +21,6 @@ from podinsight.adapters.database.models import (
     episodes,
     feed_days,
     leftovers,
-    stage_runs,
     state_is,
     work,
 )
@@ -255,22 +254,6 @@ class Units:
         ).first()
         if follower is not None and (follower.state, follower.reason) == (State.HELD.value, held_for):
             self._move(conn, moves, work, follower, state, without(row.stage, reason))
-
-    def _record_run(
-        self, conn: Connection, lease: Lease, outcome: str, reason: str = "", wall_seconds: float | None = None
-    ) -> None:
-        conn.execute(
-            insert(stage_runs).values(
-                episode_id=lease.episode_id,
-                stage=lease.stage,
-                n=lease.span.n if lease.span else 0,
-                worker=lease.worker,
-                outcome=outcome,
-                reason=storable(reason)[:2000],
-                wall_seconds=wall_seconds,
-                at=self._clock.now(),
-            )
-        )
 
     def _add_chunks(
         self, conn: Connection, moves: LaneMoves, episode: Episode, priority: int, spans: Sequence[Span]

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from podinsight.domain.days import begins_at, day_of, month_of, month_of_day, next_day, split_at_midnight
@@ -38,6 +38,7 @@ def test_a_night_is_split_at_midnight() -> None:
     assert split_at_midnight(MIDNIGHT, MIDNIGHT) == split_at_midnight(MIDNIGHT, MIDNIGHT - 1) == []
 
 
+@example(431999.9999999999, 86401.0)  # less than half a microsecond before a midnight
 @given(MOMENTS, st.floats(0, 10 * 86400))
 def test_nothing_is_lost_and_every_piece_is_of_its_day(start: float, length: float) -> None:
     pieces = split_at_midnight(start, start + length)

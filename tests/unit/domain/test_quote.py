@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from podinsight.domain.money import micros
 from podinsight.domain.prices import Price
 from podinsight.domain.quote import (
+    ENOUGH_SECONDS,
     FREE_RULE,
     MEAN_SECONDS,
     REPEATED,
     Approval,
     Audio,
+    Pace,
     Quote,
     Range,
     Speed,
@@ -69,6 +71,20 @@ def test_a_minute_of_audio_is_little_to_go_by() -> None:
     assert found.device_seconds.likely == pytest.approx(HOUR)
     assert found.device_seconds.low == pytest.approx(HOUR / 2)
     assert found.device_seconds.high == pytest.approx(2 * HOUR * REPEATED)
+
+
+def test_the_last_audio_says_more_than_the_days_do_if_there_is_enough_of_it() -> None:
+    """G4: machines drift; the range of the days stays."""
+    days = [day("2026-11-20", 2, 10), day("2026-11-21", 2, 30)]
+    enough, little = (
+        quote(Audio(30 * HOUR, 10), "base", "cuda", days, PRICE, 12.0, Pace(seconds, seconds / 20))
+        for seconds in (ENOUGH_SECONDS, ENOUGH_SECONDS - 1)
+    )
+    assert enough.device_seconds.likely == pytest.approx(1.5 * HOUR)
+    assert enough.device_seconds.low == pytest.approx(HOUR)
+    assert enough.device_seconds.high == pytest.approx(3 * HOUR * REPEATED)
+    assert "20 × real time, measured over 0.17 h of audio lately" in enough.basis
+    assert little == asked(Audio(30 * HOUR, 10), *days)
 
 
 def test_a_day_with_a_minute_of_audio_does_not_widen_the_range() -> None:
