@@ -112,6 +112,16 @@ def build_notifier(settings: Settings) -> Notifier:
     return AppriseNotifier(_notified(settings))
 
 
+def check(settings: Settings) -> None:
+    """Reads what settings name, so that it is known before anything starts.
+
+    Raises:
+        ConfigError: prices_file or an address of whom to tell cannot be used.
+    """
+    price_book(settings)
+    notified_services(settings)
+
+
 def notified_services(settings: Settings) -> dict[Severity, tuple[str, ...]]:
     """What kinds of service are told, by severity; sends nothing. Loads Apprise, if there is an address at all.
 

@@ -7,6 +7,7 @@ from podinsight.ports.billing import Billing
 from podinsight.ports.broker import JobQueue
 from podinsight.ports.captions import CaptionParser
 from podinsight.ports.clock import Clock
+from podinsight.ports.control import ControlBoard
 from podinsight.ports.economy import DearItem, EconomyRows
 from podinsight.ports.fleet import Fleet
 from podinsight.ports.guard import Alerts, Findings, Memory, Notifier, OpenFinding, PostedAlert
@@ -16,18 +17,7 @@ from podinsight.ports.money import Bearer, By, Entry, LedgerLine, OpenReservatio
 from podinsight.ports.objects import ObjectInfo, ObjectStore, ObjectWriter
 from podinsight.ports.prices import LivePrices
 from podinsight.ports.speech import Cutter, Heard, SpeechRequest, Stretch, Transcriber
-from podinsight.ports.store import (
-    Catalogue,
-    ControlBoard,
-    HostRow,
-    Hosts,
-    Metrics,
-    PoolSize,
-    SpeechBook,
-    StatusStore,
-    Workers,
-    WorkerView,
-)
+from podinsight.ports.store import Catalogue, HostRow, Hosts, Metrics, SpeechBook, StatusStore
 from podinsight.ports.table import SegmentTable
 from podinsight.ports.web import Body, FeedParser, Fetcher, HostGate, MediaProbe, Piece, Probe
 from podinsight.ports.work import (
@@ -41,6 +31,7 @@ from podinsight.ports.work import (
     WorkRows,
     WorkView,
 )
+from podinsight.ports.workers import PoolSize, Workers, WorkerView
 
 __all__ = [
     "Alerts",

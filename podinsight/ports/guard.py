@@ -1,6 +1,6 @@
 """What the cost guard finds and says, kept until it is dealt with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,9 +31,14 @@ class PostedAlert:
 class Findings(Protocol):
     """What costs money for nothing, as it was last seen."""
 
-    def report(self, source: str, found: Sequence[Finding]) -> list[Finding]:
+    def report(
+        self, source: str, found: Sequence[Finding], tell: Callable[[Finding], Alert] | None = None
+    ) -> list[Finding]:
         """All that this source finds now: what it found before and does not find any more is closed. A finding is the
-        same as long as source and subject are. Returns those that are new."""
+        same as long as source and subject are. Returns those that are new.
+
+        tell: what people are told of each new one, posted in the same transaction.
+        """
         ...
 
     def open(self) -> list[OpenFinding]:

@@ -1,21 +1,20 @@
-"""The database: feeds, episodes, workers, control, hosts."""
+"""The database: all of its parts, with feeds, episodes, hosts and figures."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from podinsight.domain.control import Control
 from podinsight.domain.episode import Episode
 from podinsight.domain.feed import Document, Feed, FeedItem, ParsedFeed
-from podinsight.domain.fleet import Snapshot
 from podinsight.domain.hosts import HostLimits, HostNote
-from podinsight.domain.metering import Meter
 from podinsight.domain.metrics import Metric
 from podinsight.domain.quote import Approval, ApprovalView, Pace, Speed
+from podinsight.ports.control import ControlBoard
 from podinsight.ports.guard import Alerts, Findings, Memory
 from podinsight.ports.intake import Intake
-from podinsight.ports.money import Entry, Purse
+from podinsight.ports.money import Purse
 from podinsight.ports.work import WorkRows
+from podinsight.ports.workers import Workers
 
 
 class Catalogue(Protocol):
@@ -86,129 +85,6 @@ class Catalogue(Protocol):
     def register_later(self, episode_ids: Sequence[str]) -> None:
         """They could not be registered now: `unregistered` gives them after all others."""
         ...
-
-
-@dataclass(frozen=True)
-class WorkerView:
-    """One worker process. state: starting | ready | draining | dead.
-
-    device: what a gpu worker decodes on (`cpu`, `cuda`); empty when it has not said, and in other pools.
-    """
-
-    id: str
-    machine: str
-    pool: str
-    pid: int
-    slots: int
-    state: str
-    heartbeat_at: float
-    started_at: float
-    device: str = ""
-
-
-@dataclass(frozen=True)
-class PoolSize:
-    """How many workers a pool should have; none while it is shut. kept: the sizes from before it was, else None."""
-
-    desired: int
-    kept: Snapshot | None = None
-
-
-class Workers(Protocol):
-    """Worker processes and how many of each pool there should be."""
-
-    def expect(self, worker: str, machine: str, pool: str, pid: int) -> None:
-        """Its process was started: `starting` until it registers. One that is known already stays as it is."""
-        ...
-
-    def register(self, worker: str, machine: str, pool: str, pid: int, slots: int, device: str = "") -> None:
-        """Ready now; registering again refreshes. A worker marked draining or dead stays so."""
-        ...
-
-    def heartbeat(self, worker: str) -> str | None:
-        """Records life; returns the worker's state (None: unknown), so that it learns that it drains."""
-        ...
-
-    def mark(self, worker: str, state: str) -> None: ...
-    def retire(self, worker: str, shrink: bool = False) -> bool:
-        """Marks a worker draining if it holds no lease, in one transaction: of a claim and this, one comes first.
-        shrink: its pool should then have one worker less, so that nobody is started in its place.
-
-        Returns whether it is on its way out now: False for one that holds a lease, or is not known."""
-        ...
-
-    def list(self, machine: str | None = None) -> list[WorkerView]:
-        """Workers that are not dead."""
-        ...
-
-    def live_slots(self, pool: str) -> int:
-        """Slots of ready workers of this pool whose heartbeat is fresh."""
-        ...
-
-    def live(self, pool: str) -> Sequence[WorkerView]:
-        """Ready workers of this pool whose heartbeat is fresh."""
-        ...
-
-    def desired(self) -> dict[str, int]: ...
-    def set_desired(self, pool: str, count: int) -> None:
-        """Without effect while the pool is shut: opening it sets what was."""
-        ...
-
-    def pools(self) -> dict[str, PoolSize]: ...
-    def shut(self, pool: str, most: int, reason: str) -> Snapshot:
-        """No worker of this pool should be there from now on, whatever is desired: all of them are draining, and those
-        that hold leases hand back and end. Returns what was, as the first call kept it. most: the pool's maximum, to
-        be kept with it."""
-        ...
-
-    def open(self, pool: str, desired: int) -> bool:
-        """As many as this should be there again. False, and nothing changes, when the pool is not shut."""
-        ...
-
-    def meters(self, pool: str) -> Sequence[Meter]:
-        """The time of each worker of this pool at one moment. One whose heartbeat is stale counts up to it; one that is
-        dead is in here until it was metered up to then."""
-        ...
-
-    def metered(self, meter: Meter, entries: Mapping[str, Entry]) -> bool:
-        """The due time of a meter is written down: `entries` by UTC day into the ledger, with what they count as spent,
-        in one transaction. Returns False when somebody else has written since it was read; then nothing changes."""
-        ...
-
-    def forget_dead(self, older_than: float) -> None:
-        """Those dead since before; a gpu worker only once it was metered, or a week later."""
-        ...
-
-
-class ControlBoard(Protocol):
-    """Control state and the marks that periodic work leaves."""
-
-    def read(self) -> Control:
-        """What was written last; everything runs when nothing ever was."""
-        ...
-
-    def history(self) -> Sequence[Control]:
-        """What was written, the newest first, down to the last time that nothing was stopped; that one included."""
-        ...
-
-    def since(self, at: float) -> Sequence[Control]:
-        """What was written at that time and later, the newest first."""
-        ...
-
-    def write(self, state: Control) -> None:
-        """Holds from now on, whatever its `at` says; what was written before stays on record."""
-        ...
-
-    def revise(self, rule: Callable[[Sequence[Control]], Sequence[Control]]) -> Sequence[Control]:
-        """Writes what `rule` makes of the history, the oldest first, in one transaction: nobody writes in between.
-        `at` of 0 is the time of writing. Returns the history afterwards."""
-        ...
-
-    def tick(self, name: str) -> None:
-        """Periodic work `name` ran just now."""
-        ...
-
-    def ticks(self) -> dict[str, float]: ...
 
 
 @dataclass(frozen=True)

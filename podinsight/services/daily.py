@@ -104,9 +104,13 @@ def _bill(ports: GuardPorts, today: str) -> str:
         lines.append(f"{day}: {usd(billed)} (ledger {usd(ledger)})")
         finding = daily_report.differs(day, billed, ledger, age)
         found += [finding] if finding else []
-    for each in ports.store.findings.report(BILL, found):
-        title = f"{each.subject}: {each.what}"
-        ports.store.alerts.post(Alert(f"finding:{each.subject}:{today}", Severity.WARNING, title, each.fix))
+    ports.store.findings.report(
+        BILL,
+        found,
+        lambda each: Alert(
+            f"finding:{each.subject}:{today}", Severity.WARNING, f"{each.subject}: {each.what}", each.fix
+        ),
+    )
     return f"Bill: {'; '.join(lines)}"
 
 

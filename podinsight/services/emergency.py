@@ -104,12 +104,9 @@ def _freeze(ports: EmergencyPorts, by: str, why: str, now: float) -> bool:
         frozen = replace(before, gpu_frozen=True, by=by, why=f"emergency shutdown: {why}", at=0.0)
         return (frozen,) if froze else ()
 
-    ports.store.control.revise(rule)
-    if froze:
-        title = f"emergency shutdown of GPU work by {by}: {why}"
-        ports.store.alerts.post(
-            Alert(f"emergency:{now:.3f}", Severity.CRITICAL, title, f"`{RESUME}` gives back what was.")
-        )
+    title = f"emergency shutdown of GPU work by {by}: {why}"
+    alert = Alert(f"emergency:{now:.3f}", Severity.CRITICAL, title, f"`{RESUME}` gives back what was.")
+    ports.store.control.revise(rule, lambda _was, _now: alert)
     return froze
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from podinsight.domain.alerts import Alert, stop_alert
+from podinsight.domain.alerts import stop_alert
 from podinsight.domain.budget import Limits
 from podinsight.domain.control import GUARD, Control, Mode
 from podinsight.domain.pool import Rules
@@ -42,19 +42,15 @@ def freeze(store: StatusStore, why: str, key: str, mode: Mode | None = None) -> 
     """Freezes GPU work (mode HALTED: everything) and posts a critical alert, once for each key; CPU downloads go on
     under a freeze. Returns False when that much was stopped before, by anybody; then nothing changes."""
     written: list[Control] = []
-    alerts: list[Alert] = []
 
     def stop(history: Sequence[Control]) -> Sequence[Control]:
         now = history[0] if history else Control()
         wanted = replace(now, gpu_frozen=True, mode=mode or now.mode)
         if (wanted.gpu_frozen, wanted.mode) != (now.gpu_frozen, now.mode):
             written.append(replace(wanted, by=GUARD, why=why, at=0.0))
-            alerts.append(stop_alert(key, now, written[-1]))
         return written
 
-    store.control.revise(stop)
-    for alert in alerts:
-        store.alerts.post(alert)
+    store.control.revise(stop, lambda was, now: stop_alert(key, was, now))
     return bool(written)
 
 

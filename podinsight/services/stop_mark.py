@@ -65,16 +65,13 @@ def _history(ports: GuardPorts, mark: Mark | None) -> Sequence[Control]:
 
 
 def _stop_again(ports: GuardPorts, mark: Mark) -> None:
-    written: list[Control] = []
-
     def stop(history: Sequence[Control]) -> Sequence[Control]:
         now = history[0] if history else Control()
         wanted = stop_mark.again(now, mark, GUARD)
-        if (wanted.mode, wanted.gpu_frozen) != (now.mode, now.gpu_frozen):
-            written.append(wanted)
-        return written
+        return [wanted] if (wanted.mode, wanted.gpu_frozen) != (now.mode, now.gpu_frozen) else []
 
-    ports.store.control.revise(stop)
-    for each in written:
-        title = f"stopped once more ({each.mode.value}{', gpu frozen' if each.gpu_frozen else ''}): {each.why}"
-        ports.store.alerts.post(Alert(f"stop:restored:{mark.at}", Severity.CRITICAL, title, "`podrun resume` goes on."))
+    def tell(_was: Control, now: Control) -> Alert:
+        title = f"stopped once more ({now.mode.value}{', gpu frozen' if now.gpu_frozen else ''}): {now.why}"
+        return Alert(f"stop:restored:{mark.at}", Severity.CRITICAL, title, "`podrun resume` goes on.")
+
+    ports.store.control.revise(stop, tell)

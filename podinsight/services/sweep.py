@@ -14,6 +14,7 @@ from podinsight.domain.budget import Scope
 from podinsight.domain.control import Control, Mode
 from podinsight.domain.days import day_of
 from podinsight.domain.economy import HELD_FOR_ECONOMY
+from podinsight.domain.findings import Finding
 from podinsight.domain.fleet import FleetState
 from podinsight.domain.money import Unit, usd
 from podinsight.domain.prices import Service
@@ -117,10 +118,8 @@ def _economy(ports: GuardPorts, rules: GuardRules, state: FleetState) -> str:
             written.append(replace(now, economy=saves, by=GUARD, why=why, at=0.0))
         return written
 
-    control = ports.store.control.revise(change)
+    control = ports.store.control.revise(change, lambda _was, now: _economy_alert(ports) if now.economy else None)
     done = [each.why for each in written]
-    if written and saves:
-        ports.store.alerts.post(_economy_alert(ports))
     if control and control[0].economy:
         held = ports.store.work.hold_long(rules.economy_hold_seconds, HELD_FOR_ECONOMY)
         return "; ".join([*done, *([f"{held} long episodes held"] if held else [])])
@@ -138,11 +137,15 @@ def _findings(ports: GuardPorts, rules: GuardRules, state: FleetState) -> str:
     found = look.findings(ports, rules, state, seen)
     ports.store.memory.remember(look.SWEEP, watch.to_memory(seen, state.at))
     today = day_of(ports.clock.now())
-    for each in ports.store.findings.report(look.SWEEP, found):
-        title = f"{each.subject} {each.what} ({usd(each.day_micros)} a day)"
-        key = f"finding:{each.subject[:150]}:{today}"
-        ports.store.alerts.post(Alert(key, Severity.WARNING, title, each.fix or "`podrun costs check` shows it."))
+    ports.store.findings.report(look.SWEEP, found, lambda each: _finding_alert(each, today))
     return f"{len(found)} findings" if found else _NOTHING
+
+
+def _finding_alert(found: Finding, today: str) -> Alert:
+    """One a day for what comes and goes."""
+    title = f"{found.subject} {found.what} ({usd(found.day_micros)} a day)"
+    key = f"finding:{found.subject[:150]}:{today}"
+    return Alert(key, Severity.WARNING, title, found.fix or "`podrun costs check` shows it.")
 
 
 def _reservations(ports: GuardPorts) -> str:

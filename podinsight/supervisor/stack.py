@@ -56,7 +56,8 @@ def up(
     Raises:
         PortInUse: somebody else has a port that it needs; nothing was started (exit code 3).
         Unavailable: a part did not come up; its last log lines are in the text and everything is stopped again.
-        ConfigError: from the database, the state folder cannot be used, or nobody can be told at an address.
+        ConfigError: from the database; the state folder or prices_file cannot be used, or nobody can be told at an
+            address.
         KeyboardInterrupt: as it came; what was started is stopped again.
     """
     began = time.monotonic()
@@ -70,7 +71,7 @@ def up(
     if embedded:
         commands.broker()  # says now that there is no program for it
     check_ports(settings, _own_roles(settings, registry))
-    _check_addresses(settings)
+    _check_files_and_addresses(settings)
     store = (open_store or _opener(settings))()
     keeper: Child | None = None
     try:
@@ -106,11 +107,10 @@ def up(
     return UpResult(True, pid, seconds, f"running (supervisor pid {pid}), ready after {seconds:.1f} s")
 
 
-def _check_addresses(settings: Settings) -> None:
-    if settings.notify_critical or settings.notify_warning or settings.notify_summary:
-        from podinsight.bootstrap.money import notified_services  # loads Apprise, which few installations need
+def _check_files_and_addresses(settings: Settings) -> None:
+    from podinsight.bootstrap.money import check  # imports every adapter
 
-        notified_services(settings)
+    check(settings)
 
 
 def down(

@@ -71,6 +71,20 @@ def test_a_source_reports_all_that_it_finds_now(
     assert store.findings.report("sweep", [IDLE, MINIMUM]) == [MINIMUM], "what comes back is new"
 
 
+def test_people_are_told_of_what_is_new_with_it_or_not_at_all(store: SqlStore) -> None:
+    """O7: a sweep that is killed between the two must not have found it without a word."""
+
+    def dies(_found: Finding) -> Alert:
+        raise KeyError("killed")
+
+    with pytest.raises(KeyError):
+        store.findings.report("sweep", [IDLE], dies)
+    assert (store.findings.open(), store.alerts.unsent(9)) == ([], [])
+    for found in ([IDLE], [IDLE, MINIMUM]):
+        store.findings.report("sweep", found, lambda each: alert(each.subject))
+    assert [each.alert.key for each in store.alerts.unsent(9)] == ["i-1", "group a"]
+
+
 def test_each_source_has_its_own_and_the_dearest_come_first(store: SqlStore) -> None:
     store.findings.report("sweep", [IDLE])
     store.findings.report("bill", [IDLE, MINIMUM])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from podinsight.adapters.database import SqlStore
+from podinsight.domain.alerts import Alert, Severity
 from podinsight.domain.control import Control, Mode, stopped, stops
 from tests.support.clock import ManualClock
 
@@ -46,6 +47,29 @@ def test_a_revision_keeps_times_that_it_is_given(store: SqlStore, clock: ManualC
     written = store.control.revise(rule)
     assert written == [Control(Mode.HALTED, by="bob", at=clock.now()), Control(Mode.PAUSED, by="ada", at=7.0, why="?")]
     assert store.control.revise(lambda history: ()) == written
+
+
+def test_what_people_are_told_is_written_with_the_stop_or_not_at_all(store: SqlStore) -> None:
+    """O7: whoever is killed between the two must not have stopped work without a word."""
+    halted, was_seen = Control(Mode.HALTED, by="bob"), []
+
+    def told(was: Control, now: Control) -> Alert:
+        was_seen.append((was.by, now.by))
+        return Alert("stop:day", Severity.CRITICAL, f"halted by {now.by}")
+
+    def dies(_was: Control, _now: Control) -> Alert:
+        raise KeyError("killed")
+
+    with pytest.raises(KeyError):
+        store.control.revise(lambda history: [halted], dies)
+    assert (store.control.read(), store.alerts.unsent(9)) == (Control(), [])
+    store.control.revise(lambda history: [], told)
+    assert (was_seen, store.alerts.unsent(9)) == ([], []), "nothing was written"
+    store.control.revise(lambda history: [Control(Mode.PAUSED, by="ada"), halted], told)
+    assert was_seen == [("default", "bob")]
+    assert [each.alert.title for each in store.alerts.unsent(9)] == ["halted by bob"]
+    store.control.revise(lambda history: [Control(by="cy")], lambda _was, _now: None)
+    assert len(store.alerts.unsent(9)) == 1
 
 
 def test_a_rule_that_refuses_changes_nothing(store: SqlStore) -> None:

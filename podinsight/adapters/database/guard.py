@@ -1,6 +1,6 @@
 """Findings, alerts and what periodic tasks remember, in SQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import Connection, delete, select, update
@@ -63,7 +63,9 @@ class SqlFindings:
     def __init__(self, db: Database, clock: Clock) -> None:
         self._db, self._clock = db, clock
 
-    def report(self, source: str, found: Sequence[Finding]) -> list[Finding]:
+    def report(
+        self, source: str, found: Sequence[Finding], tell: Callable[[Finding], Alert] | None = None
+    ) -> list[Finding]:
         now, new = self._clock.now(), []
         with self._db.write() as conn:
             here = findings.c.source == source
@@ -81,6 +83,9 @@ class SqlFindings:
                     key = {"source": source, "subject": subject, "first_at": now}
                     conn.execute(self._db.insert_new(findings).values(values | key))
                     new.append(each)
+            if tell:
+                for each in new:
+                    post_on(self._db, conn, now, tell(each))
         return new
 
     def open(self) -> list[OpenFinding]:

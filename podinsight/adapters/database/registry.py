@@ -7,8 +7,10 @@ from sqlalchemy import Connection, Row, delete, func, or_, select, text, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from podinsight.adapters.database.engine import Database, storable
+from podinsight.adapters.database.guard import post_on
 from podinsight.adapters.database.meters import DEAD, DRAINING, READY, STARTING, Meters
 from podinsight.adapters.database.models import chunks, control, pools, state_is, ticks, work, workers
+from podinsight.domain.alerts import Alert
 from podinsight.domain.control import Control, Mode
 from podinsight.domain.fleet import Group, Snapshot
 from podinsight.domain.work import State
@@ -188,13 +190,21 @@ class SqlControl:
         with self._db.write() as conn:
             self._append(conn, state, self._clock.now())
 
-    def revise(self, rule: Callable[[Sequence[Control]], Sequence[Control]]) -> Sequence[Control]:
+    def revise(
+        self,
+        rule: Callable[[Sequence[Control]], Sequence[Control]],
+        tell: Callable[[Control, Control], Alert | None] | None = None,
+    ) -> Sequence[Control]:
         with self._db.write() as conn:
             if not self._db.is_sqlite:
                 # Waits for transactions that have written control, and lets no other write before this one ends.
                 conn.execute(text("LOCK TABLE control IN SHARE ROW EXCLUSIVE MODE"))
-            for state in rule(_history(conn)):
+            before = _history(conn)
+            written = rule(before)
+            for state in written:
                 self._append(conn, state, state.at or self._clock.now())
+            if written and tell and (alert := tell(before[0] if before else Control(), written[-1])):
+                post_on(self._db, conn, self._clock.now(), alert)
             return _history(conn)
 
     def _append(self, conn: Connection, state: Control, at: float) -> None:

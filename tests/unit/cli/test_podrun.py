@@ -146,6 +146,17 @@ def test_settings_mask_secrets(state: Path, monkeypatch: pytest.MonkeyPatch) -> 
     }
 
 
+def test_settings_name_a_file_or_an_address_that_cannot_be_used(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `podrun up` will refuse, `podrun settings` says; it still shows them."""
+    for name, value in (("PRICES_FILE", str(state / "none.toml")), ("NOTIFY_CRITICAL", "no-such-service://hush")):
+        with monkeypatch.context() as environment:
+            environment.setenv(f"PODINSIGHT_{name}", value)
+            code, said, complaint = podrun("settings")
+        assert (code, "state_dir" in said) == (2, True)
+        assert name in complaint.upper()
+        assert "hush" not in said + complaint
+
+
 def test_pause_halt_and_resume(desk: Desk) -> None:
     desk.store.control.write(desk.store.control.read())
     assert desk.run("pause", "--by", "ada", "--why", "maintenance").exit_code == 0
