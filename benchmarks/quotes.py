@@ -7,9 +7,10 @@ when --audio is not given). It is quoted as `podrun costs quote` does before any
 lengths that the feed declares and the speed that was measured so far; then it is done, and the ledger says what its
 leases cost. The machine's CPU has a made-up price, and decodes on one core, so that downloads and plans have another,
 as they have where workers do not share a machine. One feed goes through before, so that a speed is known. The last
-line is `{"runs": …, "within_15_percent": …, "median_error": …, "worst": …, "all_together": …}`: of
-|cost ÷ likely figure − 1|, and what all runs cost ÷ what all were quoted. A machine that is shared changes its speed
-by a quarter from one half minute to the next; with --longest 1800 runs are long enough for that not to count.
+line is `{"runs": …, "within_15_percent": …, "in_range": …, "median_error": …, "worst": …, "all_together": …}`: of
+|cost ÷ likely figure − 1|; in_range: runs that cost between the low and the high figure; all_together: what all runs
+cost ÷ what all were quoted. Run it on a machine that does nothing else: a speed that changes during a run is in no
+quote.
 """
 
 import argparse
@@ -117,6 +118,7 @@ def main() -> None:
     from podinsight.supervisor import stack
 
     errors: list[float] = []
+    in_range = 0
     all_spent = all_quoted = 0
     with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryDirectory() as served_name:
         served = Path(served_name)
@@ -149,6 +151,7 @@ def main() -> None:
                     asked, spent, wall = run_one(world, settings, url, f"run-{number}")
                     cost = asked.cost
                     errors.append(abs(spent / cost.likely - 1))
+                    in_range += cost.low <= spent <= cost.high
                     all_spent, all_quoted = all_spent + spent, all_quoted + cost.likely
                     print(
                         f"run {number:2}: {len(sounds)} episodes, {sum(map(len, sounds)) / RATE / 60:4.1f} min; "
@@ -165,6 +168,7 @@ def main() -> None:
     document = {
         "runs": len(errors),
         "within_15_percent": sum(error <= CLOSE for error in errors),
+        "in_range": in_range,
         "median_error": round(statistics.median(errors), 3),
         "worst": round(max(errors), 3),
         "all_together": round(all_spent / all_quoted, 3),
