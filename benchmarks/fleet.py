@@ -2,11 +2,12 @@
 
     make bench-fleet            (ARGS="--episodes 10000 --seeds 5 --most 8 --speed 40")
 
-A discrete-event simulation (benchmarks/fleet_replay.py): it judges rules, it measures no machine. By seed: lengths
-(log-normal, mean 45 minutes), arrivals (60 % at once, the rest over three days in daily peaks), prices by zone that
-change, and Spot interruptions by zone and hour, which take half of what runs there. All rules get the same of each, and
-the same maximum, start-up, speed and choice of zone. Billed by the second from launch, 60 seconds at least, at the
-price in force in the zone.
+A discrete-event simulation (benchmarks/fleet_replay.py): it judges rules, it measures no machine. All episodes are rows
+from the first minute, as in a back-fill; what takes time is to download them. By seed: their lengths (log-normal, mean
+45 minutes); when they are downloaded (60 % before it begins; the rest from six hosts of unequal size, all at the same
+pace, the biggest in three days); prices by zone that change; Spot interruptions by zone and hour, which take half of
+what runs there. All rules get the same of each, and the same maximum, start-up, speed and choice of zone. Billed by the
+second from launch, 60 seconds at least, at the price in force in the zone.
 
 KEDA-like: a PostgreSQL trigger that counts the chunks runnable or under a lease; polling 30 s, cooldown 300 s (KEDA's
 defaults, keda.sh/docs/latest/reference/scaledobject-spec); between 1 and the maximum the HorizontalPodAutoscaler with
@@ -15,9 +16,15 @@ in 15 s; of the pods the newest go first, with 30 s of grace to finish a chunk. 
 (the cluster autoscaler waits 10 minutes), and its target is chosen on the very seeds it is judged by: the cheapest of
 those whose makespan is within 1 % of the shortest. Fixed: the smallest pool as fast as that, else the maximum.
 
-What the brain knows and the others do not: how much is still in earlier stages, which the database says. Stop levels
-are left out, since the other two have none. Idle share: of the seconds billed, those in which no audio was decoded
-(starts count). Wait: from arrival to last chunk, of the episodes of the second and third day. The last line is JSON,
+The brain's rules are what the deployed one makes of SETTINGS below, by the same code. In a stack that is
+PODINSIGHT_FLEET_DRAIN_SECONDS=7200, PODINSIGHT_FLEET_PATIENCE_SECONDS=1800 and PODINSIGHT_FLEET_START_SECONDS=180; the
+defaults (3600, 0, 15) are for processes, which start at once and for nothing. Grace and settling are the defaults.
+
+What the brain knows and the others do not: how many seconds of audio are in earlier stages, which the database says
+(services/scale.py; by the lengths that feeds declare, here the true ones). When they will be downloaded it does not
+know. `blind` in the last line is the brain with the same settings and without that knowledge. Stop levels are left out,
+since the other two have none. Idle share: of the seconds billed, those in which no audio was decoded (starts count).
+Wait: from download to last chunk, of the episodes downloaded on the second and third day. The last line is JSON,
 medians over the seeds.
 """
 
@@ -31,27 +38,37 @@ from dataclasses import dataclass
 from functools import partial
 
 from benchmarks.fleet_replay import HOUR, START, Replay, Rule, World, make_world
+from podinsight.bootstrap.money import guard_rules
 from podinsight.domain.brain import Memory, decide
 from podinsight.domain.control import Control
 from podinsight.domain.fleet import InstanceState
 from podinsight.domain.pool import Demand, Machine, Rules
+from podinsight.settings import Settings
 
-TARGETS = (20, 80, 320, 480, 640, 800, 960, 1120, 1280, 1440, 1600)  # chunks a worker
+TARGETS = (20, 80, 320, 640, 960, 1280, 1600, 2240, 3200, 4800, 6400, 8000, 9600, 12800)  # chunks a worker
 GRACE = 30.0
+SETTINGS = {
+    "fleet_drain_seconds": 7200.0,
+    "fleet_patience_seconds": 1800.0,
+    "fleet_grace_seconds": 300.0,
+    "fleet_settle_seconds": 60.0,
+    "fleet_start_seconds": START,
+    "scale_every_seconds": 30.0,  # 5 by default; KEDA polls as often
+}
 
 
 class Brain:
-    """podinsight.domain.brain with its defaults."""
+    """podinsight.domain.brain. blind: it is not told what is in earlier stages."""
 
-    every = 30.0
+    every = SETTINGS["scale_every_seconds"]
 
-    def __init__(self, rules: Rules) -> None:
-        self.rules, self.memory = rules, Memory()
+    def __init__(self, rules: Rules, blind: bool = False) -> None:
+        self.rules, self.blind, self.memory = rules, blind, Memory()
 
     def act(self, fleet: Replay) -> None:
-        demand = Demand(
-            fleet.world.speed * (fleet.queued + fleet.leased), fleet.chunks, fleet.world.speed * fleet.coming
-        )
+        speed = fleet.world.speed
+        coming = 0.0 if self.blind else speed * fleet.fetching
+        demand = Demand(speed * (fleet.queued + fleet.leased), fleet.chunks, coming)
         seen = [
             Machine(
                 str(one.number),
@@ -64,7 +81,7 @@ class Brain:
             for one in fleet.running.values()
         ]
         price = fleet.price(fleet.cheapest())
-        decision = decide(fleet.now, demand, seen, self.rules, fleet.world.speed, price, Control(), (), self.memory)
+        decision = decide(fleet.now, demand, seen, self.rules, speed, price, Control(), (), self.memory)
         self.memory = decision.memory
         for number in (*decision.stop, *decision.drain):
             fleet.drain(fleet.running[int(number)], math.inf)
@@ -168,8 +185,9 @@ def main() -> None:
     worlds = [make_world(seed, options.episodes, options.speed) for seed in range(options.seeds)]
     print(f"{options.episodes} episodes, at most {options.most} machines, medians of {options.seeds} seeds")
     print("rule               dollars  makespan h  idle share  launches   95 % wait h  lost")
-    rules = Rules(options.most, start=START)
+    rules = guard_rules(Settings.model_validate({"state_dir": ".", "gpu_workers": options.most, **SETTINGS})).fleet
     brain = replay(worlds, "brain", partial(Brain, rules))
+    blind = replay(worlds, "brain, blind", partial(Brain, rules, blind=True))
     tried = [replay(worlds, f"keda {target}", partial(Keda, target, options.most)) for target in TARGETS]
     shortest = min(one.makespan_h for one in tried)
     keda = min((one for one in tried if one.makespan_h <= 1.01 * shortest), key=lambda one: one.cost)
@@ -177,7 +195,7 @@ def main() -> None:
         fixed = replay(worlds, f"fixed {size}", partial(Fixed, size))
         if fixed.makespan_h <= keda.makespan_h:
             break
-    print(json.dumps({**_told(brain), "keda": _told(keda), "fixed": _told(fixed)}))
+    print(json.dumps({**_told(brain), "keda": _told(keda), "fixed": _told(fixed), "blind": _told(blind)}))
 
 
 def _told(medians: Medians) -> dict[str, float]:

@@ -15,6 +15,9 @@ from podinsight.domain.money import cost
 
 HOUR, DAY = 3600.0, 86_400.0
 CHUNK = 240.0
+DOWNLOADED = 0.6  # of the episodes, when it begins
+DOWNLOADING = 3 * DAY  # until the biggest host has given its own
+HOSTS = (0.4, 0.25, 0.15, 0.1, 0.06, 0.04)  # shares of the episodes that are not downloaded when it begins
 SPREAD = 0.5  # of the logarithm of lengths; their mean is 45 minutes
 START, NOTICE, LEAST_BILLED = 180.0, 120.0, 60.0
 LIST_PRICE = 210_000  # micro-dollars an hour
@@ -27,7 +30,7 @@ SHUNNED = 1800.0  # seconds in which nothing is launched in a zone after an inte
 class World:
     """What comes from outside, the same for every rule: see the fields."""
 
-    episodes: tuple[tuple[float, tuple[float, ...]], ...]  # arrival, and how long each chunk takes
+    episodes: tuple[tuple[float, tuple[float, ...]], ...]  # when it is downloaded, and how long each chunk takes
     prices: tuple[tuple[tuple[float, int], ...], ...]  # of each zone: since when, micro-dollars an hour
     interruptions: tuple[tuple[float, int], ...]  # when, zone
     speed: float  # seconds of audio a second
@@ -51,7 +54,7 @@ def make_world(seed: int, count: int, speed: float) -> World:
     for number in range(count):
         seconds = min(8 * HOUR, 2700.0 * math.exp(chance.gauss(-(SPREAD**2) / 2, SPREAD)))
         chunks = max(1, round(seconds / CHUNK))
-        at = 0.0 if number < 0.6 * count else _arrival(chance)
+        at = 0.0 if number < DOWNLOADED * count else _downloaded_at(chance)
         times = tuple(seconds / chunks / speed * math.exp(chance.gauss(0.0, 0.1)) for _ in range(chunks))
         episodes.append((at, times))
     prices, interruptions = [], []
@@ -67,15 +70,10 @@ def make_world(seed: int, count: int, speed: float) -> World:
     return World(tuple(sorted(episodes)), tuple(prices), tuple(sorted(interruptions)), speed)
 
 
-def _arrival(chance: random.Random) -> float:
-    """In three days, most of it in the morning and the late afternoon."""
-    while True:
-        at = chance.uniform(0, 3 * DAY)
-        hour = at % DAY / HOUR
-        if chance.random() < 0.15 + 0.85 * math.exp(-(((hour - 7) / 2) ** 2)) + 0.4 * math.exp(
-            -(((hour - 17) / 3) ** 2)
-        ):
-            return at
+def _downloaded_at(chance: random.Random) -> float:
+    """When its host gives it: all hosts allow the same pace, so that one with half as many is done in half the time."""
+    (share,) = chance.choices(HOSTS, HOSTS)
+    return chance.uniform(0, DOWNLOADING * share / max(HOSTS))
 
 
 @dataclass
@@ -120,7 +118,7 @@ class Replay:
         self.queue: deque[tuple[int, float]] = deque()
         self.queued = 0.0
         self.leased = 0.0
-        self.coming = sum(sum(chunks) for _, chunks in world.episodes)
+        self.fetching = sum(sum(chunks) for _, chunks in world.episodes)  # rows in the fetch lane from the start
         self.left = [len(chunks) for _, chunks in world.episodes]
         self.undone = len(world.episodes)
         self.shunned = [-math.inf] * ZONES
@@ -138,7 +136,7 @@ class Replay:
 
     def run(self) -> Result:
         for number, (at, _) in enumerate(self.world.episodes):
-            self._at(at, partial(self._arrive, number))
+            self._at(at, partial(self._downloaded, number))
         for at, zone in self.world.interruptions:
             self._at(at, partial(self._interrupt, zone))
         self._at(0.0, self._tick)
@@ -178,11 +176,11 @@ class Replay:
         if self.undone or self.running:
             self._at(self.now + self.rule.every, self._tick)
 
-    def _arrive(self, number: int) -> None:
+    def _downloaded(self, number: int) -> None:
         for seconds in self.world.episodes[number][1]:
             self.queue.append((number, seconds))
             self.queued += seconds
-            self.coming -= seconds
+            self.fetching -= seconds
         for one in list(self.running.values()):
             self._work(one)
 
@@ -211,8 +209,8 @@ class Replay:
         if not self.left[number]:
             self.undone -= 1
             self.result.makespan = self.now
-            arrived = self.world.episodes[number][0]
-            self.result.waits += [self.now - arrived] if arrived > DAY else []
+            downloaded = self.world.episodes[number][0]
+            self.result.waits += [self.now - downloaded] if downloaded > DAY else []
         self._end(one) if one.state is InstanceState.DRAINING else self._work(one)
 
     def _lose(self, one: Instance) -> None:

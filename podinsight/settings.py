@@ -5,6 +5,7 @@ In the environment a name is PODINSIGHT_ and the field's name; the file is `podi
 
 import os
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -31,7 +32,6 @@ from podinsight.settings_values import (
     Contact,
     Count,
     DatabaseUrl,
-    Dollars,
     FeedTextMap,
     GlueTableName,
     HostAddressMap,
@@ -47,6 +47,7 @@ from podinsight.settings_values import (
     RedisUrl,
     Seconds,
     Size,
+    Usd,
     shown,
 )
 
@@ -187,13 +188,13 @@ class Settings(MoneySettings):
         default_factory=dict,
         description="Names and spellings to expect, by feed slug (`my-show=Lovelace Babbage`).",
     )
-    approve_usd_per_run: Dollars = Field(
-        default=0.0,
+    approve_usd_per_run: Usd = Field(
+        default=Decimal(0),
         description="Dollars of transcription that one command may spend without asking anybody, by the high figure of "
         "its quote; 0: every dollar needs a person.",
     )
-    approve_usd_per_day: Dollars = Field(
-        default=0.0, description="Dollars that may be approved in this way on one UTC day."
+    approve_usd_per_day: Usd = Field(
+        default=Decimal(0), description="Dollars that may be approved in this way on one UTC day."
     )
 
     lease_seconds: Seconds = Field(default=90, description="How long a claim on work holds without being renewed.")

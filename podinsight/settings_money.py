@@ -7,15 +7,17 @@ from pydantic import Field
 from pydantic_settings import BaseSettings
 
 from podinsight.domain.budget import Level, Limits
-from podinsight.domain.money import micros
-from podinsight.settings_values import AbsolutePath, AlertLevels, Count, Dollars, Seconds, SecretUrls, StopLevel, Usd
+from podinsight.domain.levels import Halt
+from podinsight.domain.money import Micros, micros
+from podinsight.settings_values import AbsolutePath, AlertLevels, Count, Seconds, SecretUrls, StopLevel, Usd
 
 
 class MoneySettings(BaseSettings):
     """A part of Settings, which says where values come from."""
 
-    gpu_hour_usd: Dollars = Field(
-        default=0.526, description="Price of an hour of a worker with a GPU, in dollars; see also prices_file."
+    gpu_hour_usd: Usd = Field(
+        default=Decimal("0.526"),
+        description="Price of an hour of a worker with a GPU, in dollars; see also prices_file.",
     )
     gpu_speed: float = Field(
         default=12.0,
@@ -36,6 +38,16 @@ class MoneySettings(BaseSettings):
     stop_item_usd: StopLevel = Field(
         default=Decimal(3), description="An episode may cost no more: it is held; `none`: no such level."
     )
+    halt_items: Count = Field(
+        default=3,
+        description="So many episodes held at their stop level within halt_seconds halt everything; 0: none do.",
+    )
+    halt_seconds: Seconds = Field(default=3600, description="Within how long; see halt_items.")
+    halt_mean_usd: StopLevel = Field(
+        default=Decimal(3),
+        description="Everything is halted when a UTC day's episodes, three or more, have cost more than this on "
+        "average; `none`: no such level.",
+    )
     alert_day_usd: AlertLevels = Field(
         default=(Decimal(5), Decimal(15)), description="Tell when a UTC day has cost so much, everything together."
     )
@@ -54,6 +66,11 @@ class MoneySettings(BaseSettings):
         default=(Decimal(40),), description="Tell when all days together have cost so much."
     )
     stop_project_usd: StopLevel = Field(default=None, description="All days together may cost no more.")
+    economy_item_usd: StopLevel = Field(
+        default=Decimal("2.50"),
+        description="Economy mode begins when an episode has cost so much, or 80 % of its stop level if that is less; "
+        "`none`: that alone.",
+    )
     economy_hold_seconds: Seconds = Field(
         default=7200, description="In economy mode episodes with more audio than this wait until it ends."
     )
@@ -64,10 +81,19 @@ class MoneySettings(BaseSettings):
         "fixed: gpu_workers of them run whether there is work or not, but for none while paid work is stopped.",
     )
     gpu_workers: Count = Field(
-        default=1, description="Transcription worker processes on this machine, with or without a GPU; see fleet."
+        default=1,
+        description="Transcription worker processes, with or without a GPU: on this machine, or with fleet local on "
+        "all together.",
     )
     fleet_drain_seconds: Seconds = Field(
         default=3600, description="In how long a backlog should be worked off; that decides how many workers there are."
+    )
+    fleet_patience_seconds: float = Field(
+        default=0,
+        ge=0,
+        allow_inf_nan=False,
+        description="While no gpu worker runs and more work is on its way, work waits at most so long to share one "
+        "start; 0: it never waits, as is right where a start costs nothing.",
     )
     fleet_grace_seconds: Seconds = Field(
         default=300, description="How long the last idle gpu worker stays, with its model loaded."
@@ -103,6 +129,14 @@ class MoneySettings(BaseSettings):
         (supervisor.database_line), and nobody should count on any to come."""
         return max(120.0, 10 * self.scale_every_seconds)
 
+    def halt(self) -> Halt:
+        """When episodes halt everything (G3)."""
+        return Halt(self.halt_items, self.halt_seconds, _micros(self.halt_mean_usd))
+
+    def economy_from(self) -> Micros | None:
+        """Micro-dollars of an episode at which economy mode begins (G8)."""
+        return _micros(self.economy_item_usd)
+
     def limits(self) -> Limits:
         """The levels of G3."""
         return Limits(
@@ -115,4 +149,8 @@ class MoneySettings(BaseSettings):
 
 
 def _level(alerts: tuple[Decimal, ...], stop: Decimal | None) -> Level:
-    return Level(tuple(micros(each) for each in alerts), None if stop is None else micros(stop))
+    return Level(tuple(micros(each) for each in alerts), _micros(stop))
+
+
+def _micros(amount: Decimal | None) -> Micros | None:
+    return None if amount is None else micros(amount)

@@ -296,7 +296,6 @@ def shown(value: object) -> str:
 
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Usd = Annotated[Decimal, BeforeValidator(dollars)]
 StopLevel = Annotated[Decimal | None, BeforeValidator(stop_level)]
 AlertLevels = Annotated[tuple[Decimal, ...], BeforeValidator(alert_levels)]

@@ -4,9 +4,8 @@ from functools import partial
 
 from podinsight.bootstrap import Container
 from podinsight.services import fetch, poll, publisher, transcribe
-from podinsight.services.join import GpuPrice
 from workers.app import settings, task, worker_id
-from workers.process import container, refill, stopping, times
+from workers.process import container, kpi_prices, refill, stopping, times
 
 
 @task("fetch_episode")
@@ -52,8 +51,7 @@ def _collect(world: Container) -> fetch.CollectTranscripts | None:
 def _transcribe_ports(world: Container) -> transcribe.TranscribePorts:
     """Without a device: what has to be decoded is left to the gpu queue."""
     captions = world.captions if settings.publisher_transcripts == "use" else None
-    price = GpuPrice(settings.gpu_hour_usd, settings.gpu_speed)
-    return transcribe.TranscribePorts(world.store, world.objects, None, captions, price)
+    return transcribe.TranscribePorts(world.store, world.objects, None, captions, kpi_prices())
 
 
 def _poll_ports(world: Container) -> poll.PollPorts:

@@ -5,19 +5,24 @@ from collections.abc import Sequence
 from podinsight.bootstrap import list_models
 from podinsight.domain.ladder import smaller_models
 from podinsight.services import transcribe
-from podinsight.services.join import GpuPrice
 from workers.app import settings, task, worker_id
-from workers.process import container, die, refill, stopping, times
+from workers.process import container, die, kpi_prices, refill, stopping, times
 
 
 @task("transcribe_episode")
 def transcribe_episode(episode_id: str) -> str:
     """Transcribes one chunk of an episode, then fills the slot that came free."""
     world = container()
-    price = GpuPrice(settings.gpu_hour_usd, settings.gpu_speed)
     captions = world.captions if settings.publisher_transcripts == "use" else None
     ports = transcribe.TranscribePorts(
-        world.store, world.objects, world.transcriber, captions, price, on_hang=die, smaller=_smaller, saving=_present
+        world.store,
+        world.objects,
+        world.transcriber,
+        captions,
+        kpi_prices(),
+        on_hang=die,
+        smaller=_smaller,
+        saving=_present,
     )
     try:
         return transcribe.transcribe_episode(ports, episode_id, worker_id(), times(), stopping)

@@ -12,9 +12,10 @@ from types import FrameType
 
 from billiard import current_process
 
-from podinsight.bootstrap import Container, build, warm_for_fetching
+from podinsight.bootstrap import Container, build, money, warm_for_fetching
 from podinsight.errors import Unavailable
 from podinsight.services.dispatch import dispatch
+from podinsight.services.join import KpiPrices
 from podinsight.services.lease import LeaseTimes
 from podinsight.services.refill import Refill
 from workers.app import settings
@@ -32,6 +33,12 @@ _busy = 0
 def container() -> Container:
     """Built at first use, in the process that uses it (never before a fork)."""
     return build(settings, stopping)
+
+
+@functools.cache
+def kpi_prices() -> KpiPrices:
+    """What kpis.json reckons with: read once in this process, as the ledger's prices are."""
+    return money.kpi_prices(settings)
 
 
 def warm() -> None:

@@ -24,7 +24,8 @@ _UNSAID: Final = "unknown device"
 
 
 class LocalFleet:
-    """The workers of one pool, on every machine whose supervisor reads this database.
+    """The workers of one pool, on every machine whose supervisor reads this database. What is wanted is one number for
+    all of them, of which each supervisor starts its machine's share (domain/share.py).
 
     rate: the price of a device by its kind. device: the kind of workers that have not said theirs yet, where no other
     of this pool has; empty when nobody knows.
@@ -72,27 +73,28 @@ class LocalFleet:
             kind = ""
         return Offer(kind, self._rate(kind))
 
-    def scale(self, desired: int) -> int:
+    def scale(self, desired: int, by: str = "", why: str = "") -> int:
         size = self._store.workers.pools().get(self._pool)
         if size is not None and size.kept is not None:
             raise Refused(f"the {self.name} fleet is shut: {size.kept.reason}")
         count = max(0, min(desired, self._most))
-        self._store.workers.set_desired(self._pool, count)
+        self._store.workers.set_desired(self._pool, count, by, why)
         return count
 
-    def stop(self, ids: Sequence[str]) -> Stopped:
+    def stop(self, ids: Sequence[str], by: str = "", why: str = "") -> Stopped:
         known = {view.id for view in self._views()}
-        busy = [each for each in ids if each in known and not self._store.workers.retire(each, shrink=True)]
+        retire = self._store.workers.retire
+        busy = [each for each in ids if each in known and not retire(each, shrink=True, by=by, why=why)]
         return Stopped(tuple(each for each in ids if each not in busy), tuple(busy))
 
-    def zero(self, reason: str) -> Zeroed:
-        snapshot = self._store.workers.shut(self._pool, self._most, reason)
+    def zero(self, why: str, by: str = "") -> Zeroed:
+        snapshot = self._store.workers.shut(self._pool, self._most, why, by)
         return Zeroed(snapshot, self._silent(self._views()))
 
-    def resume(self, snapshot: Snapshot) -> None:
+    def resume(self, snapshot: Snapshot, by: str = "", why: str = "") -> None:
         for group in snapshot.groups:
             if group.name == self._pool:
-                self._store.workers.open(self._pool, min(group.desired, self._most))
+                self._store.workers.open(self._pool, min(group.desired, self._most), by, why)
 
     def _views(self) -> list[WorkerView]:
         return [view for view in self._store.workers.list() if view.pool == self._pool]

@@ -18,6 +18,7 @@ from podinsight.domain.fleet import (
     Snapshot,
     Stopped,
     Zeroed,
+    named,
     newest_first,
     spread,
 )
@@ -48,7 +49,7 @@ class MemoryFleet:
     Time goes by when the clock does: what was due happens, in order, before the next question is answered.
 
     denied: names of groups whose region refuses us; what runs there runs on. protected: ids that the provider refuses
-    to stop. failing: how many of the next starts come to nothing.
+    to stop. failing: how many of the next starts come to nothing. Who orders what is not kept, but for a `zero`.
     """
 
     def __init__(self, clock: Clock, groups: Sequence[Group], make: Make | None = None, name: str = "memory") -> None:
@@ -82,7 +83,7 @@ class MemoryFleet:
     def offer(self) -> Offer:
         return Offer(self._make.kind, self._make.rate)
 
-    def scale(self, desired: int) -> int:
+    def scale(self, desired: int, by: str = "", why: str = "") -> int:
         self._catch_up()
         if self._kept is not None:
             raise Refused(f"the fleet {self.name} is shut: {self._kept.reason}")
@@ -92,7 +93,7 @@ class MemoryFleet:
         self._catch_up()
         return sum(sizes.values())
 
-    def stop(self, ids: Sequence[str]) -> Stopped:
+    def stop(self, ids: Sequence[str], by: str = "", why: str = "") -> Stopped:
         self._catch_up()
         self._answering()
         ending: list[str] = []
@@ -100,11 +101,11 @@ class MemoryFleet:
         refused: list[tuple[str, str]] = []
         for name in ids:
             instance = self._instances.get(name)
-            why = self._refuses(instance) if instance else ""
+            refusal = self._refuses(instance) if instance else ""
             if instance is not None and instance.leased:
                 busy.append(name)
-            elif why:
-                refused.append((name, why))
+            elif refusal:
+                refused.append((name, refusal))
             else:
                 ending.append(name)
                 if instance is not None and instance.idle:
@@ -114,8 +115,9 @@ class MemoryFleet:
         self._catch_up()
         return Stopped(tuple(ending), tuple(busy), tuple(refused))
 
-    def zero(self, reason: str) -> Zeroed:
+    def zero(self, why: str, by: str = "") -> Zeroed:
         self._catch_up()
+        reason = named(by, why)
         reached = self._answering()
         kept = self._kept or Snapshot((), self._clock.now(), reason)
         known = {group.name for group in kept.groups}
@@ -125,15 +127,15 @@ class MemoryFleet:
             self._groups[group.name] = Group(group.name, 0, 0, 0)
         unproven = list(self._unknown())
         for instance in self._living():
-            why = self._refuses(instance)
-            if not why:
+            refusal = self._refuses(instance)
+            if not refusal:
                 self._end(instance, self._clock.now(), reason)
             elif instance.group not in self.denied:
-                unproven.append(f"{instance.id}: {why}")
+                unproven.append(f"{instance.id}: {refusal}")
         self._catch_up()
         return Zeroed(kept, tuple(unproven))
 
-    def resume(self, snapshot: Snapshot) -> None:
+    def resume(self, snapshot: Snapshot, by: str = "", why: str = "") -> None:
         self._catch_up()
         if self._kept is None:
             return

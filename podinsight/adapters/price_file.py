@@ -45,7 +45,8 @@ def read(path: Path) -> PriceBook:
 
 
 def parse(text: str, where: str, kind: str) -> PriceBook:
-    """where: as errors name it; kind: `list` or `file`, which with the date becomes the source of every price.
+    """where: as errors name it; kind: `list` or `file`, which with the date becomes the source of every price. What the
+    text calls its source is the price's origin.
 
     Raises:
         ConfigError: like `read`.
@@ -94,6 +95,7 @@ def _price(value: object, where: str, kind: str) -> Price:
         raise ConfigError(f"{where}.usd: {error}") from None
     if as_of is not None and (isinstance(as_of, datetime) or not isinstance(as_of, date)):
         raise ConfigError(f"{where}.as_of must be a date, such as 2026-06-17")
-    if not isinstance(value.get("source", ""), str):
+    origin = value.get("source", "")
+    if not isinstance(origin, str):
         raise ConfigError(f"{where}.source must be text")
-    return Price(paid, f"{kind} {as_of}" if as_of else kind)
+    return Price(paid, f"{kind} {as_of}" if as_of else kind, origin=origin)

@@ -19,6 +19,7 @@ from podinsight.ports import Billing, Clock, Fleet, Notifier, StatusStore
 from podinsight.services import pricing
 from podinsight.services.emergency import EmergencyPorts
 from podinsight.services.guard import GuardPorts, GuardRules
+from podinsight.services.join import KpiPrices
 from podinsight.services.resume import ResumePorts
 from podinsight.settings import Settings
 from podinsight.settings_sources import variable
@@ -40,7 +41,8 @@ def price_book(settings: Settings) -> PriceBook:
         ConfigError: prices_file cannot be read, or is wrong.
     """
     listed = price_file.shipped()
-    lower = PriceBook({CPU: LOCAL, **listed.devices}, listed.services if in_cloud(settings) else {})
+    cloud = in_cloud(settings)
+    lower = PriceBook({CPU: LOCAL, **listed.devices}, listed.services if cloud else {}, cloud)
     if settings.prices_file is not None:
         lower = price_file.read(settings.prices_file).over(lower)
     hours = {CPU: ("cpu_hour_usd", settings.cpu_hour_usd), CUDA: ("gpu_hour_usd", settings.gpu_hour_usd)}
@@ -67,6 +69,11 @@ def terms(settings: Settings) -> Terms:
         settings.fetch_seconds,
         settings.max_audio_bytes,
     )
+
+
+def kpi_prices(settings: Settings) -> KpiPrices:
+    """What kpis.json reckons with: the ledger's prices."""
+    return KpiPrices(price_book(settings), settings.gpu_speed)
 
 
 def build_fleet(settings: Settings, store: StatusStore, clock: Clock) -> Fleet:
@@ -102,9 +109,10 @@ def resume_ports(settings: Settings, store: StatusStore) -> ResumePorts:
 def emergency_ports(
     settings: Settings, store: StatusStore, left: Callable[[], Sequence[str]], pause: Callable[[], None]
 ) -> EmergencyPorts:
-    """What an emergency shutdown works with: the database alone, no broker."""
+    """What an emergency shutdown works with: the database, and who is to be told; no broker."""
     clock = SystemClock()
-    return EmergencyPorts(store, build_fleet(settings, store, clock), clock, left, pause)
+    fleet = build_fleet(settings, store, clock)
+    return EmergencyPorts(store, fleet, clock, left, pause, lambda: build_notifier(settings))
 
 
 def build_notifier(settings: Settings) -> Notifier:
@@ -160,14 +168,14 @@ def guard_rules(settings: Settings) -> GuardRules:
     fleet = Rules(
         most=settings.gpu_workers,
         drain=settings.fleet_drain_seconds,
-        patience=0.0,
+        patience=settings.fleet_patience_seconds,
         grace=settings.fleet_grace_seconds,
         settle=settings.fleet_settle_seconds,
         start=settings.fleet_start_seconds,
         sweep=max(settings.sweep_every_seconds, settings.scale_every_seconds),
         stop=settings.stop_seconds,
         stall=max(settings.progress_seconds, _SLOW * settings.chunk_seconds),
-        least_billed=0.0,
+        least_billed=0.0,  # of a process
     )
     return GuardRules(
         settings.limits(),
@@ -176,4 +184,6 @@ def guard_rules(settings: Settings) -> GuardRules:
         settings.gpu_speed,
         settings.model,
         settings.economy_hold_seconds,
+        settings.halt(),
+        settings.economy_from(),
     )

@@ -15,7 +15,7 @@ from podinsight.cli.exits import DECLINED, CommandError
 from podinsight.cli.session import Session
 from podinsight.domain.budget import accounts
 from podinsight.domain.episode import Episode
-from podinsight.domain.money import DOLLAR, usd
+from podinsight.domain.money import DOLLAR, Micros, micros, usd
 from podinsight.domain.quote import Quote, Range, SpendingRule
 from podinsight.domain.room import Shortfall, shortfalls
 from podinsight.services.approve import Prices, approve, device_of_work, quote_episodes, quoted_seconds, rule_for
@@ -36,31 +36,31 @@ def asking_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def prices(settings: Settings) -> Prices:
     """What the settings say about money. Raises ConfigError for a bad prices_file."""
-    from podinsight.bootstrap.money import price_book  # imports every adapter: `podrun --help` does without
+    from podinsight.bootstrap.money import guard_rules, price_book  # every adapter: `podrun --help` does without
 
-    rule = SpendingRule(settings.approve_usd_per_run, settings.approve_usd_per_day)
-    return Prices(price_book(settings), settings.gpu_speed, rule, max(1, settings.gpu_workers))
+    rule = SpendingRule(micros(settings.approve_usd_per_run), micros(settings.approve_usd_per_day))
+    fleet = guard_rules(settings).fleet if settings.fleet_scales else None
+    return Prices(price_book(settings), settings.gpu_speed, rule, max(1, settings.gpu_workers), fleet)
 
 
 @dataclass(frozen=True)
 class Gate:
     """A quote, and what would let it through. rule: the standing rule that does; empty when a person is needed.
 
-    approved_today: dollars, by the high figures, before this. models: of the episodes that are quoted, by id.
-    seconds: of audio for which the quote of each is good; empty where nothing is paid. workers: that decode at once.
-    short: stop levels under which it does not fit.
+    approved_today: how much, by the high figures, before this. models: of the episodes that are quoted, by id.
+    seconds: of audio for which the quote of each is good; empty where nothing is paid. short: stop levels
+    under which it does not fit.
     """
 
     session: Session
     asked: Quote
     rule: str
-    approved_today: float
+    approved_today: Micros
     yes: bool
     by: str | None
     why: str
     models: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
-    workers: int = 1
     short: Sequence[Shortfall] = ()
 
     @property
@@ -74,7 +74,7 @@ class Gate:
 
     def document(self) -> dict[str, object]:
         """The quote as --json shows it. Money in micro-dollars; what ends in `usd` is the same in dollars."""
-        asked, lasts = self.asked, self.asked.lasts(self.workers)
+        asked = self.asked
         return {
             "episodes": asked.episodes,
             "audio_seconds": asdict(asked.audio_seconds),
@@ -87,9 +87,11 @@ class Gate:
             "price": asdict(asked.price),
             "basis": asked.basis,
             "episodes_without_length": asked.unknown,
-            "workers": self.workers,
-            "done_in_seconds": asdict(lasts),
-            "approved_today_usd": self.approved_today,
+            "workers": asked.crew.workers,
+            "done_in_seconds": asdict(asked.lasts),
+            "downloads": asked.downloads,
+            "approved_today_usd": self.approved_today / DOLLAR,
+            "approved_today_micros": self.approved_today,
             "approved_by_rule": self.rule or None,
             "over_stop_levels": [
                 {
@@ -107,7 +109,7 @@ class Gate:
     def tell(self, out: Output) -> None:
         """The quote for a person; nothing when there is nothing to approve."""
         if self.asked.episodes:
-            for line in quote_lines(self.asked, self.approved_today, self.workers):
+            for line in quote_lines(self.asked, self.approved_today):
                 out.line(line)
             self.tell_short(out)
 
@@ -168,13 +170,13 @@ def open_gate(session: Session, episodes: Mapping[str, Sequence[Episode]], yes: 
     models = {each.id: model for model, chosen in episodes.items() for each in chosen}
     priced = [chosen for chosen in episodes.values() if not asked.free]
     seconds = {each: good for chosen in priced for each, good in quoted_seconds(chosen).items()}
-    approved_today = session.store.speech.approved_usd(utc_day(now))
+    approved_today = session.store.speech.approved(utc_day(now))
     budgets = session.store.purse.budgets(accounts(utc_day(now), gpu=True))
-    short = shortfalls(asked, says.workers, budgets, settings.limits().ceilings())
-    return Gate(session, asked, rule, approved_today, yes, by, why, models, seconds, says.workers, short)
+    short = shortfalls(asked, budgets, settings.limits().ceilings())
+    return Gate(session, asked, rule, approved_today, yes, by, why, models, seconds, short)
 
 
-def quote_lines(asked: Quote, approved_today: float, workers: int = 1) -> list[str]:
+def quote_lines(asked: Quote, approved_today: Micros) -> list[str]:
     """Audio, device time and dollars, a line each; `podrun costs quote` has them item by item."""
     seconds = asked.audio_seconds
     doubt = f" ({count(asked.unknown, 'length')} not known, so {hours(seconds.low)} to {hours(seconds.high)})"
@@ -183,13 +185,23 @@ def quote_lines(asked: Quote, approved_today: float, workers: int = 1) -> list[s
         f"  quote: {count(asked.episodes, 'episode')}, {known}",
         f"  takes {spans(asked.device_seconds)} of {asked.device} ({plain(asked.basis)})",
     ]
-    if workers > 1:
-        lines.append(f"  {workers:,} workers are done in {spans(asked.lasts(workers)).rstrip(',')}")
+    if asked.lasts != asked.device_seconds:
+        workers = asked.crew.workers
+        done = f"{count(workers, 'worker')} {'is' if workers == 1 else 'are'} done"
+        lines.append(f"  {done} in {spans(asked.lasts).rstrip(',')}")
+    if words := downloads(asked):
+        lines.append(f"  {words}")
     if asked.free:
         return [*lines, f"  costs nothing: {asked.device} is not paid for"]
     unsure = ", which is estimated high" if asked.price.estimated else ""
     price = f"{dollars(asked.usd)} at {usd(asked.price.micros)} an hour{unsure}"
-    return [*lines, f"  costs {price}; approved today so far: up to ${approved_today:.2f}"]
+    return [*lines, f"  costs {price}; approved today so far: up to {usd(approved_today)}"]
+
+
+def downloads(asked: Quote) -> str:
+    """What the finish time leaves out; empty when everything is there."""
+    left = count(asked.downloads, "download")
+    return f"how long {left} will take is not in it: nobody has measured that" if asked.downloads else ""
 
 
 def spans(seconds: Range) -> str:

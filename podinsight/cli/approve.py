@@ -13,6 +13,8 @@ from podinsight.cli.exits import WAITS, CommandError
 from podinsight.cli.pursue import send
 from podinsight.cli.session import COUNT, Session, json_option, pass_session
 from podinsight.domain.episode import Episode
+from podinsight.domain.money import usd
+from podinsight.domain.quote import ApprovalView
 
 
 @click.command()
@@ -69,7 +71,7 @@ def approvals(session: Session, limit: int, as_json: bool) -> None:
     """List what was approved: when, by whom or which standing rule, how much, and why."""
     out = Output(as_json)
     found = session.store.speech.approvals(limit)
-    out.data({"approvals": [asdict(each) for each in found]})
+    out.data({"approvals": [_document(each) for each in found]})
     if not found:
         out.line("nothing was approved yet")
         return
@@ -79,12 +81,18 @@ def approvals(session: Session, limit: int, as_json: bool) -> None:
             plain(f"{each.rule} ({each.by})" if each.rule else each.by),
             f"{each.episodes:,}",
             hours(each.audio_seconds),
-            f"{each.usd.high:,.4f}",
+            usd(each.cost.high).removeprefix("$"),
             plain(each.why),
         )
         for each in found
     ]
     out.table(("when", "by", "episodes", "audio", "up to $", "why"), rows, right=(2, 4))
+
+
+def _document(found: ApprovalView) -> dict[str, object]:
+    """An approval as --json shows it: what it may cost in micro-dollars, and in dollars."""
+    said = asdict(found)
+    return said | {"micros": said.pop("cost"), "usd": asdict(found.cost.usd)}
 
 
 def _waiting(session: Session, chosen: Sequence[str]) -> list[Episode]:

@@ -77,7 +77,8 @@ class Ceiling:
         wrong = self.objection(gate.asked, gate.session.settings.lease_seconds) if paid_here else ""
         if wrong and not dry_run:
             raise CommandError(wrong)
-        likely, high = gate.asked.cost.likely, gate.asked.cost.high
+        work = gate.asked.cost_of_work
+        likely, high = work.likely, work.high
         if wrong:
             complain(wrong)
         elif likely > self.micros:

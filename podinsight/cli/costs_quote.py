@@ -4,7 +4,7 @@ import time
 
 import click
 
-from podinsight.cli.approval import spans
+from podinsight.cli.approval import downloads, spans
 from podinsight.cli.choosing import standing
 from podinsight.cli.console import Output, count, hours, moment, plain
 from podinsight.cli.manifest import choose
@@ -48,15 +48,16 @@ def _tell(out: Output, found: Unpaid, rows: int) -> None:
     out.line(f"{count(rows, 'row')}, {count(asked.episodes, 'episode')} still to be paid for{approved}")
     if not asked.episodes:
         return
-    lasts = asked.lasts(gate.workers)
-    now = time.time()
+    lasts, now = asked.lasts, time.time()
     out.line(f"{hours(asked.audio_seconds.likely)} of audio; {plain(asked.basis)}")
     total = ("total", "", "", *_dollars(asked.cost))
     cells = [_cells(line) for line in asked.lines]
     out.table(("line", "quantity", "price", "low", "likely", "high"), [*cells, total], right=(1, 3, 4, 5))
     gate.tell_short(out)
-    out.line(f"takes {spans(lasts)} with {count(gate.workers, 'worker')} ({plain(asked.device)})")
+    out.line(f"takes {spans(lasts)} with {count(asked.crew.workers, 'worker')} ({plain(asked.device)})")
     out.line(f"done {moment(now + lasts.low)} to {moment(now + lasts.high)}, likely {moment(now + lasts.likely)}")
+    if words := downloads(asked):
+        out.line(words)
 
 
 def _cells(line: Line) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from podinsight import settings as settings_module
 from podinsight.cli import demo_setup, exits
 from podinsight.cli.choosing import standing
 from podinsight.cli.console import Output, clock, complain, count, plain
+from podinsight.cli.estimate import gpu_hour
 from podinsight.cli.feeds import add_and_poll
 from podinsight.cli.models import need_model
 from podinsight.cli.pursue import pursue
@@ -23,6 +24,7 @@ from podinsight.cli.session import Session
 from podinsight.cli.show import TRANSCRIPT_FILES, first_lines, words_of
 from podinsight.cli.stack import places
 from podinsight.domain.episode import Episode
+from podinsight.domain.money import usd
 from podinsight.domain.transcript import PUBLISHER
 from podinsight.errors import PodinsightError
 from podinsight.ports import ObjectStore
@@ -191,7 +193,7 @@ def _tell_summary(out: Output, settings: Settings, results: list[Result], fresh:
     out.line(f"  wall time {wall:.1f} s; {decoding}{_times(audio, device)}")
     out.line(
         f"  on a rented GPU it would have cost about ${_total(decoded, 'gpu_estimate_usd'):.5f} "
-        f"(${settings.gpu_hour_usd:g} an hour, {settings.gpu_speed:g} × real time); here it cost nothing"
+        f"({usd(gpu_hour(settings))} an hour, {settings.gpu_speed:g} × real time); here it cost nothing"
     )
 
 

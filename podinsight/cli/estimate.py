@@ -6,8 +6,8 @@ from podinsight.cli.approval import Gate, dollars, prices
 from podinsight.cli.ceiling import Ceiling
 from podinsight.cli.choosing import Standing, audio_seconds, unknown_lengths
 from podinsight.cli.console import Output, count, hours, size
-from podinsight.domain.kpis import gpu_estimate_usd
-from podinsight.domain.money import DOLLAR
+from podinsight.domain.kpis import gpu_estimate
+from podinsight.domain.money import DOLLAR, Micros, usd
 from podinsight.domain.prices import CUDA, PriceBook
 from podinsight.domain.quote_lines import NOTHING, amount, service_lines
 from podinsight.services.approve import freight_of
@@ -15,22 +15,23 @@ from podinsight.settings import Settings
 
 
 def gpu_words(settings: Settings, seconds: float) -> str:
-    hour, speed = _gpu_hour_usd(settings), settings.gpu_speed
-    usd = gpu_estimate_usd(seconds, hour, speed)
-    return f"${usd:.4f} on a rented GPU (an estimate: ${hour:g} an hour, {speed:g} × real time)"
+    hour, speed = gpu_hour(settings), settings.gpu_speed
+    estimate = gpu_estimate(seconds, hour, speed) / DOLLAR
+    return f"${estimate:.4f} on a rented GPU (an estimate: {usd(hour)} an hour, {speed:g} × real time)"
 
 
 def gpu_document(settings: Settings, seconds: float) -> dict[str, object]:
-    hour, speed = _gpu_hour_usd(settings), settings.gpu_speed
+    hour, speed = gpu_hour(settings), settings.gpu_speed
     return {
-        "gpu_estimate_usd": round(gpu_estimate_usd(seconds, hour, speed), 6),
-        "gpu_hour_usd": hour,
+        "gpu_estimate_usd": gpu_estimate(seconds, hour, speed) / DOLLAR,
+        "gpu_hour_usd": hour / DOLLAR,
         "gpu_speed": speed,
     }
 
 
-def _gpu_hour_usd(settings: Settings) -> float:
-    return prices(settings).book.device(CUDA).micros / DOLLAR
+def gpu_hour(settings: Settings) -> Micros:
+    """What an hour of a rented GPU costs, by the price book."""
+    return prices(settings).book.device(CUDA).micros
 
 
 def tell_dry_run(

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import click
 
-from podinsight.cli.console import Output, count, moment, plain
+from podinsight.cli.console import Output, complain, count, moment, plain
 from podinsight.cli.control import by_option, why_option
 from podinsight.cli.exits import NOT_UP, OK, UNPROVEN, CommandError
-from podinsight.cli.session import Session, json_option, pass_session
+from podinsight.cli.session import COUNT, Session, json_option, pass_session
 from podinsight.domain.control import RESUME
-from podinsight.domain.fleet import FleetState, Instance, Snapshot
+from podinsight.domain.fleet import FleetEvent, FleetState, Instance, Snapshot, named
 from podinsight.domain.money import usd
 from podinsight.domain.observed import NAME, Observed, observed
 from podinsight.ports import Fleet
@@ -23,7 +23,7 @@ from podinsight.services import emergency
 from podinsight.services.emergency import Shutdown, shut_down
 from podinsight.services.scale import FIXED
 from podinsight.state_dir import make_state_dir
-from podinsight.topology import SCALE_TICK
+from podinsight.topology import GPU, SCALE_TICK
 
 _LOOK_SECONDS: Final = 1.0
 START: Final = "podrun fleet start --by NAME --why REASON"
@@ -109,6 +109,26 @@ def _held_back(session: Session) -> list[str]:
     return [f"{plain(forbidden)} (`{RESUME}` goes on)"] if forbidden else []
 
 
+@fleet.command("log")
+@click.option("--limit", type=COUNT, default=20, show_default=True, metavar="N", help="The last N.")
+@json_option
+@pass_session
+def log(session: Session, limit: int, as_json: bool) -> None:
+    """Show when it was shut, opened and given another size, by whom and why; the last first. For good: nothing of it
+    is ever taken away."""
+    out = Output(as_json)
+    found = session.store.workers.changes(GPU.name, limit)
+    out.data([asdict(each) for each in found])
+    if not found:
+        out.line("its size was never changed")
+        return
+    out.table(("when", "what", "workers", "by", "why"), [_change(each) for each in found])
+
+
+def _change(each: FleetEvent) -> tuple[str, ...]:
+    return moment(each.at), each.what.value, f"{each.before} → {each.after}", each.by or "-", each.why or "-"
+
+
 @fleet.command("stop")
 @by_option
 @why_option
@@ -120,10 +140,10 @@ def stop(session: Session, by: str, why: str, as_json: bool) -> None:
     Those that hold work hand it back. `podrun fleet start` and `podrun resume` open it.
     """
     out = Output(as_json)
-    done = open_fleet(session).zero(f"{by}: {why}")
+    done = open_fleet(session).zero(why, by)
     out.data({"snapshot": asdict(done.snapshot), "unproven": list(done.unproven)})
     said = f"shut (by {by}: {why})"
-    if done.snapshot.reason != f"{by}: {why}":
+    if done.snapshot.reason != named(by, why):
         said = f"was shut already: {plain(done.snapshot.reason)}"
     out.line(f"{said}; `podrun fleet status` shows what still ends, `{START}` opens it")
     for line in done.unproven:
@@ -141,7 +161,7 @@ def start(session: Session, by: str, why: str, as_json: bool) -> None:
     found = open_fleet(session)
     kept = found.state().kept
     if kept is not None:
-        found.resume(_without_work(session, kept))
+        found.resume(_without_work(session, kept), by, why)
     out.data({"opened": kept is not None, "snapshot": asdict(kept) if kept else None, "by": by, "why": why})
     out.line(f"open again (by {by}: {why}); it was shut: {plain(kept.reason)}" if kept else "it is open")
     for line in _held_back(session):
@@ -169,7 +189,7 @@ def emergency_shutdown(session: Session, local: bool, by: str, why: str, dry_run
 
     Freezes GPU work first, in the database, so that nothing starts again whatever happens; then ends all workers (they
     hand back what they hold) and looks until two reads in a row show none. What was seen is kept as evidence in the
-    state folder. Needs no broker. `podrun resume` gives back what was.
+    state folder. Needs no broker, and tells people by itself. `podrun resume` gives back what was.
 
     Exit code 0: zero is proven. 6: it is not, after five minutes; what speaks against it is said.
     """
@@ -195,6 +215,8 @@ def emergency_shutdown(session: Session, local: bool, by: str, why: str, dry_run
     evidence = write_evidence(session.settings.state_dir, done)
     out.data(_told(done) | {"evidence": str(evidence)})
     _tell_shutdown(out, done)
+    for line in done.untold:
+        complain(f"people were not told yet: {plain(line)}; the next sweep tries again")
     out.line(f"evidence: {evidence}")
     return OK if done.is_proven else UNPROVEN
 

@@ -15,7 +15,7 @@ from podinsight.domain.control import Control
 from podinsight.domain.findings import Finding
 from podinsight.domain.fleet import WORKING, InstanceState
 from podinsight.domain.money import cost
-from podinsight.domain.pool import Demand, Level, Machine, Rules
+from podinsight.domain.pool import Demand, Level, Machine, Rules, needed
 
 LATE_STARTS: Final = 3  # a start that takes so many times the usual one will not come to an end
 STAGE: Final = "transcribe"
@@ -125,9 +125,8 @@ def _wanted(now: float, demand: Demand, live: int, speed: float, rules: Rules, m
         waited = now - memory.waiting_since
         if max(busy, waited) < rules.patience:
             return 0, f"{demand.seconds:.0f} s of audio, {waited:.0f} of {rules.patience:.0f} s: more is coming"
-    needed = math.ceil(busy / rules.drain)
     worth = math.ceil(busy / rules.start)
-    wanted = max(1, min(demand.chunks, max(needed, min(live, worth))))
+    wanted = max(1, min(demand.chunks, max(needed(busy, rules), min(live, worth))))
     return wanted, f"{demand.seconds:.0f} s of audio at {speed:.1f}x in {rules.drain:.0f} s"
 
 
@@ -168,7 +167,8 @@ def _cap(
     if tightest is not None:
         fits = _fits(tightest.room, cap, live, machines, rules, hour_micros)
         if fits < cap:
-            cap, why = fits, f"{tightest.scope} has {tightest.room} of {tightest.ceiling} micro-dollars left"
+            left = min(tightest.room, tightest.ceiling)
+            cap, why = fits, f"{tightest.scope} has {left} of {tightest.ceiling} micro-dollars left"
             freeze = tightest if fits == 0 and (demand.chunks or machines) else None
     forbidden = control.forbids(STAGE)
     return (0, freeze, forbidden) if forbidden else (cap, freeze, why)
@@ -177,7 +177,8 @@ def _cap(
 def _fits(
     room: int, most: int, live: Sequence[Machine], machines: Sequence[Machine], rules: Rules, hour_micros: int
 ) -> int:
-    """How many machines stay strictly under `room` until a later decision has stopped them.
+    """How many machines stay strictly under `room` until a later decision has stopped them. Those that cost nothing do
+    so while there is any room, under a level of nothing, too.
 
     All that run are paid for until they could have been stopped. A launch must fit with its start, which brings no
     work: a number that hovers at the ceiling would else launch and stop in turns.

@@ -132,6 +132,12 @@ class Refusal:
         )
 
 
+def stops_at(ceiling: Micros) -> Micros:
+    """Micro-dollars, spent or reserved or soon burnt, at which a stop level stops work: its ceiling. A level of nothing
+    stops it at the first micro-dollar: what costs nothing goes on under it, as `refusal` lets it."""
+    return max(ceiling, 1)
+
+
 def asked_by(said: str) -> Micros:
     """What was asked, of a refusal as it is said; 0 where nothing is said of it."""
     found = _ASKED.search(said)

@@ -109,6 +109,33 @@ class Snapshot:
     reason: str
 
 
+class Change(StrEnum):
+    """What is done to the size of a group."""
+
+    SIZED = "sized"
+    SHUT = "shut"
+    OPENED = "opened"
+
+
+@dataclass(frozen=True)
+class FleetEvent:
+    """One change of a group's size, as it stays on record. at: epoch seconds. before, after: how many were desired.
+    by, why: who did it and the reason; empty when nobody said."""
+
+    at: float
+    what: Change
+    group: str
+    before: int
+    after: int
+    by: str
+    why: str
+
+
+def named(by: str, why: str) -> str:
+    """`ada: over the holidays`: a reason with who gave it, where that is known."""
+    return f"{by}: {why}" if by else why
+
+
 @dataclass(frozen=True)
 class FleetState:
     """What is known of a fleet at one moment.

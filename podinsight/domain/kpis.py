@@ -4,50 +4,45 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
+from podinsight.domain.money import DOLLAR, Micros, cost
+from podinsight.domain.prices import CUDA, PriceBook
 from podinsight.domain.transcript import PUBLISHER, WHISPER, Part, Transcript
 
 KPIS_SCHEMA: Final = "podinsight/kpis/2"
-GPU_HOUR_USD: Final = 0.526
-GPU_SPEED: Final = 12.0
-FREE_DEVICES: Final = frozenset({"cpu", "none"})  # the machine's own processor; and what no device has heard
+_UNHEARD: Final = "none"  # the device of what no device has heard
 
 
-def gpu_estimate_usd(audio_seconds: float, gpu_hour_usd: float = GPU_HOUR_USD, gpu_speed: float = GPU_SPEED) -> float:
+def gpu_estimate(audio_seconds: float, hour: Micros, gpu_speed: float) -> Micros:
     """What this audio would cost on a rented GPU: an estimate to compare with, never a bill.
 
     Args:
         audio_seconds: length of the audio.
-        gpu_hour_usd: price of an hour. The default is the list price of g4dn.xlarge (one T4) on demand, Linux,
-            us-east-1: 0.526 $/h.
-        gpu_speed: seconds of audio per second of GPU. The default follows the run-book of the batch that came before
-            podinsight: 83 GPU hours for a thousand episodes of an hour, 12 × real time.
+        hour: price of an hour of it.
+        gpu_speed: seconds of audio per second of GPU.
 
     Raises:
         ValueError: a price below zero or a speed that is not above it.
     """
-    if gpu_hour_usd < 0 or gpu_speed <= 0:
-        raise ValueError(f"no price can be estimated from {gpu_hour_usd} $/h at {gpu_speed} × real time")
-    return audio_seconds / gpu_speed / 3600 * gpu_hour_usd
+    if hour < 0 or gpu_speed <= 0:
+        raise ValueError(f"no price can be estimated from {hour} micro-dollars/h at {gpu_speed} × real time")
+    return cost(audio_seconds / gpu_speed, hour)
 
 
-def cost_usd(parts: Sequence[Part], gpu_hour_usd: float = GPU_HOUR_USD) -> float:
-    """What the device time cost at the price of the device that it was spent on: nothing on FREE_DEVICES.
+def device_cost(parts: Sequence[Part], book: PriceBook) -> Micros:
+    """What the device time cost, each part at the price of the device that it was spent on, rounded up as the ledger
+    does it; nothing for what no device has heard.
 
     Raises:
-        ValueError: a price below zero.
+        ValueError: device time below zero.
     """
-    if gpu_hour_usd < 0:
-        raise ValueError(f"no price: {gpu_hour_usd} $/h")
-    return sum(part.device_seconds for part in parts if part.device not in FREE_DEVICES) / 3600 * gpu_hour_usd
+    heard = [part for part in parts if part.device != _UNHEARD]
+    return sum(cost(part.device_seconds, book.device(part.device).micros) for part in heard)
 
 
-def kpis(
-    transcript: Transcript,
-    parts: Sequence[Part],
-    gpu_hour_usd: float = GPU_HOUR_USD,
-    gpu_speed: float = GPU_SPEED,
-) -> dict[str, object]:
+def kpis(transcript: Transcript, parts: Sequence[Part], book: PriceBook, gpu_speed: float) -> dict[str, object]:
     """The document kpis.json of a transcript joined from `parts`: seconds, counts, ratios, dollars.
+
+    book: what devices cost, as the ledger has it. gpu_speed: assumed of a rented GPU, in times real time.
 
     `wall_seconds` and `device_seconds` are sums over the parts, which may have run side by side.
     `real_time_factor` is wall time over audio (smaller is faster), `speed` is audio over device time (larger is
@@ -87,8 +82,8 @@ def kpis(
         "models": dict(sorted(Counter(_model(part, transcript) for part in heard).items())),
         "device": ",".join(sorted({part.device for part in heard})),
         "compute_type": ",".join(sorted({part.compute_type for part in heard})),
-        "cost_usd": round(cost_usd(parts, gpu_hour_usd), 6),
-        "gpu_estimate_usd": round(gpu_estimate_usd(to_decode, gpu_hour_usd, gpu_speed), 6),
+        "cost_usd": device_cost(parts, book) / DOLLAR,
+        "gpu_estimate_usd": gpu_estimate(to_decode, book.device(CUDA).micros, gpu_speed) / DOLLAR,
     }
     return figures | ({"same_as": same_as} if same_as else {})
 

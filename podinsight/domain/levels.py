@@ -5,11 +5,24 @@ from dataclasses import dataclass
 from typing import Final
 
 from podinsight.domain.alerts import Alert, Severity
-from podinsight.domain.budget import Budget, Ceilings, Limits, Scope
+from podinsight.domain.budget import Budget, Ceilings, Limits, Scope, stops_at
 from podinsight.domain.days import begins_at, day_of, month_of_day, next_day
-from podinsight.domain.money import Micros, cost, usd
+from podinsight.domain.money import DOLLAR, Micros, cost, usd
 
-HELD_ITEMS: Final = 3  # held within an hour, or counted in a mean: that many halt the pipeline (G3)
+MEAN_ITEMS: Final = 3  # fewer make no mean (G3)
+_NAMED: Final = 3  # of the items that are held
+_HOUR: Final = 3600.0
+
+
+@dataclass(frozen=True)
+class Halt:
+    """When items halt the pipeline (G3). items: so many held at their own stop level within `seconds`; 0: however many
+    are held, they halt nothing. mean: micro-dollars that the items of a day may cost on average; None: any. It is no
+    stop level of one item: it holds where there is none, or a higher one."""
+
+    items: int = 3
+    seconds: float = 3600.0
+    mean: Micros | None = 3 * DOLLAR
 
 
 @dataclass(frozen=True)
@@ -56,7 +69,7 @@ def stops(
     for budget in budgets:
         ceiling = budget.lowest(ceilings)
         burn = max(least, cost(min(seconds, _left(now, budget.scope)), hour_micros))
-        if ceiling is not None and budget.spent + budget.reserved + burn >= max(ceiling, 1):
+        if ceiling is not None and budget.spent + budget.reserved + burn >= stops_at(ceiling):
             found.append(Stop(budget, burn, ceiling))
     return tuple(found)
 
@@ -83,17 +96,18 @@ def told(budgets: Iterable[Budget], limits: Limits) -> tuple[Alert, ...]:
     )
 
 
-def too_dear(held: Sequence[str], today: Sequence[Micros], stop: Micros | None) -> str:
+def too_dear(held: Sequence[str], today: Sequence[Micros], halt: Halt) -> str:
     """Why the pipeline is to be halted: items cost too much, not one of them but all; empty when they do not (G3).
 
     Args:
-        held: ids of the items that were held at their own stop level within the last hour.
+        held: ids of the items that were held at their own stop level within the last `halt.seconds`.
         today: what each item has cost today.
-        stop: the stop level of one item.
     """
-    if len(held) >= HELD_ITEMS:
-        return f"{len(held)} episodes reached their stop level within an hour: {', '.join(sorted(held)[:HELD_ITEMS])}"
+    if 0 < halt.items <= len(held):
+        span = "an hour" if halt.seconds == _HOUR else f"{halt.seconds:g} s"
+        return f"{len(held)} episodes reached their stop level within {span}: {', '.join(sorted(held)[:_NAMED])}"
     mean = sum(today) // len(today) if today else 0
-    if stop is not None and len(today) >= HELD_ITEMS and mean > stop:
-        return f"{len(today)} episodes have cost {usd(mean)} on average today, which is over {usd(stop)}"
+    if halt.mean is not None and len(today) >= MEAN_ITEMS and mean > halt.mean:
+        said = f"{len(today)} episodes have cost {usd(mean)} on average today"
+        return f"{said}, which is over {usd(halt.mean)} (halt_mean_usd)"
     return ""

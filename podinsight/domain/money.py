@@ -21,15 +21,17 @@ class Unit(StrEnum):
     MILLISECONDS = "ms"
     BYTES = "bytes"
     MEGABYTE_HOURS = "MB-hours"
+    METRIC_HOURS = "metric-h"
     TOKENS = "tokens"
     EACH = "each"
 
 
-# How many units a price is for: an hour; a GB; a GB for a month of 730 hours; a million tokens; one.
+# How many units a price is for: an hour; a GB; a GB, and a metric, for a month of 730 hours; a million tokens; one.
 PRICED: Final[Mapping[Unit, int]] = {
     Unit.MILLISECONDS: 3_600_000,
     Unit.BYTES: 10**9,
     Unit.MEGABYTE_HOURS: 730_000,
+    Unit.METRIC_HOURS: 730,
     Unit.TOKENS: 10**6,
     Unit.EACH: 1,
 }

@@ -4,10 +4,12 @@ Pure; standard library. Plain numbers, so that every kind of fleet and purse can
 micro-dollars, time is epoch seconds, work is seconds of audio.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from podinsight.domain.budget import stops_at
 from podinsight.domain.fleet import InstanceState
 from podinsight.domain.money import cost
 
@@ -49,7 +51,8 @@ class Level:
 
     @property
     def room(self) -> int:
-        return self.ceiling - self.spent - self.reserved
+        """What is asked has to be less: under a level of nothing that is nothing (`stops_at`)."""
+        return stops_at(self.ceiling) - self.spent - self.reserved
 
 
 @dataclass(frozen=True)
@@ -81,15 +84,29 @@ class Rules:
             raise ValueError(f"no rules for a fleet: {self}")
 
 
-def economy(on: bool, levels: Iterable[Level], dearest_item: int = 0) -> bool:
-    """Whether to save: from 80 % of a stop level or an item at $2.50, until all are below 60 % (G8).
+def needed(busy: float, rules: Rules) -> int:
+    """Machines that are done with so many seconds of work of one of them in `drain`; `most` is not looked at."""
+    return math.ceil(busy / rules.drain)
+
+
+def economy_item(level: int | None, stop: int | None) -> int | None:
+    """Micro-dollars of one item from which to save: the lower of the level of its own and 80 % of its stop level (G8);
+    None: an item alone never begins it. A level of nothing is none to save under."""
+    near = -(-stop * ECONOMY_ON // 100) if stop else None
+    return min((each for each in (level, near) if each), default=None)
+
+
+def economy(on: bool, levels: Iterable[Level], dearest_item: int = 0, item: int | None = ECONOMY_ITEM) -> bool:
+    """Whether to save: from 80 % of a stop level or an item at its level, until all are below 60 % (G8).
 
     Args:
         on: whether it is now.
         dearest_item: micro-dollars of the dearest item that is not done.
+        item: from how many of them to save (`economy_item`); None: never for an item.
     """
     share = ECONOMY_OFF if on else ECONOMY_ON
-    return dearest_item >= ECONOMY_ITEM or any(100 * one.spent >= share * one.ceiling for one in levels)
+    dear = item is not None and dearest_item >= item
+    return dear or any(100 * one.spent >= share * one.ceiling for one in levels)
 
 
 def ahead(machines: Iterable[Machine], rules: Rules) -> int:

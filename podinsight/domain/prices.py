@@ -4,16 +4,21 @@ An unknown kind of device is never free: it is reckoned at the dearest list pric
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
 from podinsight.domain.budget import Limits
-from podinsight.domain.kpis import GPU_HOUR_USD, GPU_SPEED
-from podinsight.domain.money import Micros, micros
+from podinsight.domain.money import Micros
+from podinsight.errors import ConfigError
 
 CPU: Final = "cpu"
 CUDA: Final = "cuda"
+
+GPU_HOUR: Final[Micros] = 526_000  # list price of g4dn.xlarge (one T4) on demand, Linux, us-east-1
+# Seconds of audio a second of that GPU, by the run-book of the batch that came before podinsight: 83 GPU hours for a
+# thousand episodes of an hour.
+GPU_SPEED: Final = 12.0
 
 
 class Service(StrEnum):
@@ -34,11 +39,13 @@ class Service(StrEnum):
 @dataclass(frozen=True)
 class Price:
     """Micro-dollars for one priced unit (domain.money.PRICED). source: `list 2026-06-01`, `settings`, `live`,
-    `local` …; at most 40 characters. estimated: nobody knew the real one, so it is meant to be too high."""
+    `local` …; at most 40 characters, for the ledger. estimated: nobody knew the real one, so it is meant to be too
+    high. origin: where whoever wrote it down has it from, in his words."""
 
     micros: Micros
     source: str
     estimated: bool = False
+    origin: str = ""
 
 
 LOCAL: Final = Price(0, "local")
@@ -46,12 +53,14 @@ LOCAL: Final = Price(0, "local")
 
 @dataclass(frozen=True)
 class PriceBook:
-    """devices: hour prices by kind of device (`cpu`, `cuda`, `g5.xlarge` …). services: by Service, of their unit."""
+    """devices: hour prices by kind of device (`cpu`, `cuda`, `g5.xlarge` …). services: by Service, of their unit.
+    is_cloud: whether what stands beside machines is somebody's who sends a bill for it."""
 
     devices: Mapping[str, Price] = field(
-        default_factory=lambda: {CPU: LOCAL, CUDA: Price(micros(str(GPU_HOUR_USD)), "list g4dn.xlarge")}
+        default_factory=lambda: {CPU: LOCAL, CUDA: Price(GPU_HOUR, "list g4dn.xlarge")}
     )
     services: Mapping[Service, Price] = field(default_factory=dict)
+    is_cloud: bool = False
 
     def device(self, kind: str) -> Price:
         """An hour of a device of this kind; of one that is not in the book the dearest GPU that is, marked as
@@ -60,15 +69,29 @@ class PriceBook:
         if known is not None:
             return known
         dearest = max((each.micros for name, each in self.devices.items() if name != CPU), default=0)
-        return Price(dearest or micros(str(GPU_HOUR_USD)), "dearest list price", estimated=True)
+        return Price(dearest or GPU_HOUR, "dearest list price", estimated=True)
 
     def service(self, service: Service) -> Price:
-        """Of what is not in the book nothing is paid: it is there anyway (this machine's disk and network)."""
-        return self.services.get(service, LOCAL)
+        """Of what is not in the book nothing is paid where it is there anyway (this machine's disk and network).
+
+        In a cloud it is never nothing: a machine is reckoned like one of an unknown kind, marked as estimated.
+
+        Raises:
+            ConfigError: in a cloud, of what nobody has priced and nothing can stand for.
+        """
+        known = self.services.get(service)
+        if known is not None:
+            return known
+        if not self.is_cloud:
+            return LOCAL
+        if service in (Service.GPU, Service.IDLE):
+            return replace(self.device(""), estimated=True)
+        raise ConfigError(f"nobody knows what {service.value} costs here: name it in prices_file, under [services]")
 
     def over(self, lower: "PriceBook") -> "PriceBook":
         """This book's prices, and of `lower` those that it has not."""
-        return PriceBook({**lower.devices, **self.devices}, {**lower.services, **self.services})
+        services = {**lower.services, **self.services}
+        return PriceBook({**lower.devices, **self.devices}, services, self.is_cloud or lower.is_cloud)
 
 
 @dataclass(frozen=True)

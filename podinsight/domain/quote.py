@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Final
 
-from podinsight.domain.money import Micros
+from podinsight.domain.crew import ALONE, Crew
+from podinsight.domain.money import Micros, usd
 from podinsight.domain.prices import CPU as CPU
 from podinsight.domain.prices import Price
 from podinsight.domain.quote_lines import (
@@ -100,7 +101,8 @@ class Audio:
 class Quote:
     """audio_seconds as estimated; device_seconds: for how long the device is paid; lines: what it costs, by item.
 
-    price: of an hour of the device. basis: where the speed comes from, for a person.
+    price: of an hour of the device. basis: where the speed comes from, for a person. crew: who does it. downloads: of
+    episodes that are not there yet; how long they take is in no figure, for nobody has measured it.
     """
 
     episodes: int
@@ -111,6 +113,8 @@ class Quote:
     device: str
     price: Price
     basis: str
+    crew: Crew = ALONE
+    downloads: int = 0
 
     @property
     def cost(self) -> Amounts:
@@ -118,8 +122,13 @@ class Quote:
         return amount(self.lines)
 
     @property
+    def cost_of_work(self) -> Amounts:
+        """The same without what machines cost while they hold no work, which is on no command's account."""
+        return amount([each for each in self.lines if each.item is not Item.IDLE])
+
+    @property
     def usd(self) -> Range:
-        """The same in dollars, as people and the table of approvals have it."""
+        """The same in dollars, for people."""
         return self.cost.usd
 
     @property
@@ -127,9 +136,10 @@ class Quote:
         """Whether the device costs nothing: then nobody has to approve it."""
         return self.price.micros == 0
 
-    def lasts(self, workers: int) -> Range:
-        """Seconds until it is done by so many workers at once."""
-        return self.device_seconds.times(1 / max(1, workers))
+    @property
+    def lasts(self) -> Range:
+        """Seconds until its crew is done, once everything is downloaded."""
+        return self.crew.lasts(self.device_seconds)
 
 
 def quote(
@@ -152,7 +162,8 @@ def quote(
       nearer to the likely one than LEAST_SPREAD; with less audio than that in all: likely ÷ and × LITTLE_SPREAD.
       Nothing measured: `assumed_speed` ÷ and × ASSUMED_SPREAD;
     - device seconds low = audio low / fastest, likely = likely / likely, high = audio high / slowest × REPEATED;
-    - dollars = seconds × `price` of an hour, the buffers of the high figure in lines of their own.
+    - dollars = seconds × `price` of an hour, the buffers of the high figure in lines of their own;
+    - what workers cost while they start and hold no work is a line of all quotes together: `domain.crew.crew`.
 
     Args:
         speeds: of this model and device, measured on the last days.
@@ -214,7 +225,7 @@ def _paid(day: Speed) -> float:
 def total(quotes: Sequence[Quote], device: str, price: Price, services: Sequence[Line] = ()) -> Quote:
     """All of them together, on one device at one price. None at all is a quote of nothing.
 
-    services: what is paid beside the device.
+    services: what is paid beside the work of the device.
     """
     return Quote(
         episodes=sum(each.episodes for each in quotes),
@@ -249,7 +260,7 @@ class Approval:
 
 @dataclass(frozen=True)
 class ApprovalView:
-    """An approval for a person. at: epoch seconds; audio_seconds: as quoted; usd: as quoted, low, likely, high."""
+    """An approval for a person. at: epoch seconds; audio_seconds and cost: as quoted."""
 
     at: float
     by: str
@@ -257,20 +268,20 @@ class ApprovalView:
     why: str
     episodes: int
     audio_seconds: float
-    usd: Range
+    cost: Amounts
 
 
 @dataclass(frozen=True)
 class SpendingRule:
-    """A standing rule: dollars that it approves by itself, in one command and in one UTC day, by the high figure."""
+    """A standing rule: how much it approves by itself, in one command and in one UTC day, by the high figure."""
 
-    usd_per_run: float
-    usd_per_day: float
+    run_micros: Micros
+    day_micros: Micros
 
     @property
     def name(self) -> str:
-        return f"rule: up to ${self.usd_per_run:g} a command and ${self.usd_per_day:g} a day"
+        return f"rule: up to {usd(self.run_micros)} a command and {usd(self.day_micros)} a day"
 
     def covers(self, asked: Quote) -> bool:
         """Whether one command may spend this; what was approved earlier in the day is not looked at."""
-        return self.usd_per_run > 0.0 and asked.usd.high <= min(self.usd_per_run, self.usd_per_day)
+        return self.run_micros > 0 and asked.cost.high <= min(self.run_micros, self.day_micros)

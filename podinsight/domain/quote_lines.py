@@ -28,6 +28,7 @@ class Item(StrEnum):
     CPU = "cpu"  # downloading and planning
     NAT = "nat"  # what comes in, and the gateway with its address until the work is done
     GPU = "gpu"  # what decodes, whatever it is
+    IDLE = "start and idle"  # the same while it starts, and until it goes
     STORAGE = "storage"  # the audio, for a month
     METRICS = "metrics"
     SPOT = "spot interruptions"
@@ -70,7 +71,7 @@ class Amounts:
 
     @property
     def usd(self) -> Range:
-        """In dollars, for people and for the table of approvals, which keeps them so."""
+        """In dollars, for people."""
         return Range(self.low / DOLLAR, self.likely / DOLLAR, self.high / DOLLAR)
 
 
@@ -155,7 +156,7 @@ def service_lines(freight: Freight, lasts: Range, prices: PriceBook) -> tuple[Li
             _counted(stored, Unit.MEGABYTE_HOURS, storage),
             storage,
         ),
-        Line(Item.METRICS, written, "metric-hours", _metrics(written, metrics.micros), metrics),
+        Line(Item.METRICS, written, "metric-hours", _counted(written, Unit.METRIC_HOURS, metrics), metrics),
     )
 
 
@@ -163,12 +164,6 @@ def _counted(quantity: Range, unit: Unit, price: Price) -> Amounts:
     low, likely, high = (
         cost_of(ceil(each), unit, price.micros) for each in (quantity.low, quantity.likely, quantity.high)
     )
-    return Amounts(low, likely, high)
-
-
-def _metrics(hours: Range, month: Micros) -> Amounts:
-    """A metric is paid for a month, in the share of it that it was written."""
-    low, likely, high = (-(-int(each) * month // _MONTH_HOURS) for each in (hours.low, hours.likely, hours.high))
     return Amounts(low, likely, high)
 
 

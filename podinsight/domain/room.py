@@ -34,18 +34,17 @@ class Shortfall:
         )
 
 
-def shortfalls(asked: Quote, workers: int, budgets: Iterable[Budget], ceilings: Ceilings) -> tuple[Shortfall, ...]:
+def shortfalls(asked: Quote, budgets: Iterable[Budget], ceilings: Ceilings) -> tuple[Shortfall, ...]:
     """The budgets into which the likely figure of this quote does not fit, in their order.
 
     Of work that lasts longer than a day one day's share counts for the levels of a day; for that of GPU work the
-    device alone.
+    device alone, with and without work.
 
     Args:
-        workers: that decode at once.
         budgets: of all work, such as those of `domain.budget.accounts` with neither an episode nor a run.
     """
-    days = max(1.0, asked.lasts(workers).likely / _DAY)
-    device = sum(each.cost.likely for each in asked.lines if each.item is Item.GPU)
+    days = max(1.0, asked.lasts.likely / _DAY)
+    device = sum(each.cost.likely for each in asked.lines if each.item in (Item.GPU, Item.IDLE))
     likely = {
         Scope.DAY: int(asked.cost.likely / days),
         Scope.GPU_DAY: int(device / days),

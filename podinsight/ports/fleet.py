@@ -26,7 +26,8 @@ class Fleet(Protocol):
       order a group would start them again. It is idempotent, also when two do it at once or it was cut off: whoever
       comes later ends what is left, and the first snapshot is kept;
     - an instance that is gone already was stopped with success;
-    - a call returns once the provider has taken it: what came of it shows `state`.
+    - a call returns once the provider has taken it: what came of it shows `state`;
+    - by, why: who orders it and the reason, for the record of sizes (ports.Workers.changes).
     """
 
     @property
@@ -42,7 +43,7 @@ class Fleet(Protocol):
         """What the next instance would be, and cost. Never raises: what is not known is reckoned as the dearest."""
         ...
 
-    def scale(self, desired: int) -> int:
+    def scale(self, desired: int, by: str = "", why: str = "") -> int:
         """Sets how many there should be, between the minimums and maximums; returns what was set, over all groups.
 
         Raises:
@@ -51,21 +52,22 @@ class Fleet(Protocol):
         """
         ...
 
-    def stop(self, ids: Sequence[str]) -> Stopped:
+    def stop(self, ids: Sequence[str], by: str = "", why: str = "") -> Stopped:
         """Ends idle instances by name, and lowers the desired count with them, so that they are not replaced (but not
         below a minimum). One
         instance that cannot be stopped keeps no other from being stopped. Raises Unavailable as `scale` does."""
         ...
 
-    def zero(self, reason: str) -> Zeroed:
-        """Shuts the fleet and ends every instance; what cannot be ended or reached is said in the answer.
+    def zero(self, why: str, by: str = "") -> Zeroed:
+        """Shuts the fleet and ends every instance; what cannot be ended or reached is said in the answer. The snapshot
+        keeps both as its reason (domain.fleet.named).
 
         Raises:
             Unavailable: no part of the provider answers; nothing is known to have changed.
         """
         ...
 
-    def resume(self, snapshot: Snapshot) -> None:
+    def resume(self, snapshot: Snapshot, by: str = "", why: str = "") -> None:
         """Sets minimum, desired and maximum as they were and opens the fleet; saying it twice, or of an open fleet,
         changes nothing.
 

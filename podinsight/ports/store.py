@@ -8,6 +8,7 @@ from podinsight.domain.episode import Episode
 from podinsight.domain.feed import Document, Feed, FeedItem, ParsedFeed
 from podinsight.domain.hosts import HostLimits, HostNote
 from podinsight.domain.metrics import Metric
+from podinsight.domain.money import Micros
 from podinsight.domain.quote import Approval, ApprovalView, Pace, Speed
 from podinsight.ports.control import ControlBoard
 from podinsight.ports.guard import Alerts, Findings, Memory
@@ -63,8 +64,8 @@ class Catalogue(Protocol):
         """The episode of a bare audio URL, under the feed slug `direct`."""
         ...
 
-    def audio_bytes(self) -> int:
-        """Of all audio that is in place."""
+    def audio_bytes(self, before: float | None = None) -> int:
+        """Of all audio that is in place; before: that was by then (epoch seconds)."""
         ...
 
     def episode(self, episode_id: str) -> Episode | None: ...
@@ -160,8 +161,8 @@ class SpeechBook(Protocol):
         have `audio_seconds` of audio or there are no more."""
         ...
 
-    def approve(self, approval: Approval, most_today: float | None = None) -> bool:
-        """Records an approval. most_today: dollars (by the high figures) that rules may approve in all on this UTC day;
+    def approve(self, approval: Approval, most_today: Micros | None = None) -> bool:
+        """Records an approval. most_today: how much (by the high figures) rules may approve in all on this UTC day;
         when this one would go beyond, nothing is recorded and the answer is False. Two at once never do together."""
         ...
 
@@ -169,8 +170,8 @@ class SpeechBook(Protocol):
         """The last ones, the newest first."""
         ...
 
-    def approved_usd(self, day: str, by_rule: bool | None = None) -> float:
-        """Dollars (the high figures) that were approved on a UTC day, by anybody, by rules (True) or people (False)."""
+    def approved(self, day: str, by_rule: bool | None = None) -> Micros:
+        """What was approved on a UTC day, by the high figures: by anybody, by rules (True) or people (False)."""
         ...
 
     def models(self, episode_ids: Sequence[str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from podinsight.domain.fleet import Snapshot
+from podinsight.domain.fleet import FleetEvent, Snapshot
 from podinsight.domain.metering import Meter
 from podinsight.ports.money import Entry
 
@@ -51,9 +51,10 @@ class Workers(Protocol):
         ...
 
     def mark(self, worker: str, state: str) -> None: ...
-    def retire(self, worker: str, shrink: bool = False) -> bool:
+    def retire(self, worker: str, shrink: bool = False, by: str = "", why: str = "") -> bool:
         """Marks a worker draining if it holds no lease, in one transaction: of a claim and this, one comes first.
-        shrink: its pool should then have one worker less, so that nobody is started in its place.
+        shrink: its pool should then have one worker less, so that nobody is started in its place. by, why: as in
+        `changes`.
 
         Returns whether it is on its way out now: False for one that holds a lease, or is not known."""
         ...
@@ -70,20 +71,31 @@ class Workers(Protocol):
         """Ready workers of this pool whose heartbeat is fresh."""
         ...
 
+    def spread(self, pool: str) -> Mapping[str, int]:
+        """machine → how many of its workers of this pool start or are ready, with a fresh heartbeat. Every machine is
+        in here that has such a worker in any pool."""
+        ...
+
     def desired(self) -> dict[str, int]: ...
-    def set_desired(self, pool: str, count: int) -> None:
+    def set_desired(self, pool: str, count: int, by: str = "", why: str = "") -> None:
         """Without effect while the pool is shut: opening it sets what was."""
         ...
 
     def pools(self) -> dict[str, PoolSize]: ...
-    def shut(self, pool: str, most: int, reason: str) -> Snapshot:
+    def shut(self, pool: str, most: int, why: str, by: str = "") -> Snapshot:
         """No worker of this pool should be there from now on, whatever is desired: all of them are draining, and those
         that hold leases hand back and end. Returns what was, as the first call kept it. most: the pool's maximum, to
         be kept with it."""
         ...
 
-    def open(self, pool: str, desired: int) -> bool:
+    def open(self, pool: str, desired: int, by: str = "", why: str = "") -> bool:
         """As many as this should be there again. False, and nothing changes, when the pool is not shut."""
+        ...
+
+    def changes(self, pool: str, limit: int) -> Sequence[FleetEvent]:
+        """What was done to the size of this pool, the newest first: each call of the four above that changed how many
+        should be there, or shut or opened the pool, with who and why, written in the transaction of the change. Nothing
+        of it is ever changed or taken away."""
         ...
 
     def meters(self, pool: str) -> Sequence[Meter]:

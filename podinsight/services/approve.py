@@ -5,10 +5,12 @@ the work row) or not (the row is `held` and counts for no demand until `podrun a
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from podinsight.domain.crew import crew
 from podinsight.domain.episode import Episode
+from podinsight.domain.pool import Rules
 from podinsight.domain.prices import CUDA, PriceBook
 from podinsight.domain.quote import (
     CPU,
@@ -34,13 +36,14 @@ LEAST_WINDOW: Final = 1200.0  # seconds of audio of it that are looked at, for h
 
 @dataclass(frozen=True)
 class Prices:
-    """What the settings say: what things cost, a speed to assume, what needs no person, how many workers there may
-    be."""
+    """What the settings say: what things cost, a speed to assume, what needs no person, how many workers there are,
+    and by which rules they come and go; None: they are always there."""
 
     book: PriceBook
     gpu_speed: float
     rule: SpendingRule
     workers: int = 1
+    fleet: Rules | None = None
 
 
 def device_of_work(workers: Workers, machine: str, here: Callable[[], tuple[str, str]] | None, book: PriceBook) -> str:
@@ -68,7 +71,8 @@ def quote_episodes(
     store: StatusStore, episodes: Mapping[str, Sequence[Episode]], device: str, prices: Prices, now: float
 ) -> Quote:
     """What these episodes (by model) will take on `device`, by what was measured in the last hour and on the last
-    MEASURED_DAYS; with what downloading and cutting them costs, where it has not been done."""
+    MEASURED_DAYS; with what downloading and cutting them costs, where it has not been done, and what workers cost that
+    start for them and wait after them."""
     since = utc_day(now - (MEASURED_DAYS - 1) * 86400)
     measured = CUDA if device == UNKNOWN_DEVICE else device
     hour = prices.book.device(device)
@@ -86,8 +90,11 @@ def quote_episodes(
         for model, audio in audios.items()
     ]
     freight = freight_of([each for chosen in episodes.values() for each in chosen])
-    lasts = total(quotes, device, hour).lasts(prices.workers)
-    return total(quotes, device, hour, service_lines(freight, lasts, prices.book))
+    busy = total(quotes, device, hour).device_seconds
+    who = crew(busy, prices.workers, prices.fleet)
+    beside = (*service_lines(freight, who.lasts(busy), prices.book), *who.lines(hour))
+    downloads = sum(not each.audio_key for chosen in episodes.values() for each in chosen)
+    return replace(total(quotes, device, hour, beside), crew=who, downloads=downloads)
 
 
 def freight_of(episodes: Sequence[Episode]) -> Freight:
@@ -120,10 +127,7 @@ def rule_for(store: StatusStore, asked: Quote, prices: Prices, now: float) -> st
     if free := free_rule(asked.device, asked.price.micros):
         return free
     rule = prices.rule
-    if (
-        rule.covers(asked)
-        and store.speech.approved_usd(utc_day(now), by_rule=True) + asked.usd.high <= rule.usd_per_day
-    ):
+    if rule.covers(asked) and store.speech.approved(utc_day(now), by_rule=True) + asked.cost.high <= rule.day_micros:
         return rule.name
     return ""
 
@@ -133,4 +137,4 @@ def approve(store: StatusStore, asked: Quote, rule: str, by: str, why: str, pric
     another command in the meantime. rule: as `rule_for` gave it; empty for a person, `by`."""
     approval = Approval(by, rule, why, asked)
     limited = bool(rule) and rule not in FREE_RULES
-    return approval.stamp if store.speech.approve(approval, prices.rule.usd_per_day if limited else None) else ""
+    return approval.stamp if store.speech.approve(approval, prices.rule.day_micros if limited else None) else ""

@@ -1,7 +1,6 @@
-"""The daily check: yesterday's storage, report and red flags, and the bill (G5, G7). Once a UTC day."""
+"""The daily check: what costs by the day, yesterday's report and red flags, and the bill (G5, G7). Once a UTC day."""
 
 import logging
-import math
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -11,19 +10,18 @@ from podinsight.domain.budget import PROJECT_KEY, Scope
 from podinsight.domain.daily_report import Day
 from podinsight.domain.days import begins_at, day_of, month_of
 from podinsight.domain.findings import Finding
-from podinsight.domain.kpis import FREE_DEVICES
-from podinsight.domain.money import Micros, Unit, usd
+from podinsight.domain.money import Micros, usd
 from podinsight.domain.prices import Service
 from podinsight.domain.redaction import said
-from podinsight.ports import Bearer, By, Entry, StatusStore
+from podinsight.ports import By, StatusStore
+from podinsight.ports.work import NO_DEVICE
 from podinsight.services.guard import GuardPorts, GuardRules
 from podinsight.services.look import SWEEP
+from podinsight.services.standing import charge_days
 
 TICK: Final = "check_daily_cost"
 BILL: Final = "bill"  # the source of its findings
 _MEMORY: Final = "daily"
-_HOURS: Final = 24
-_MEGABYTE: Final = 1_000_000
 _AGES: Final = (1, 2, 3)  # days: the bill is read 24, 48 and 72 hours after a day has ended
 _BEFORE: Final = 7
 _DAY: Final = 86_400.0
@@ -59,7 +57,7 @@ def check_daily(ports: GuardPorts, rules: GuardRules) -> str:
             done.append(name)
         return found
 
-    part("storage", lambda: _storage(ports, yesterday))
+    part("standing costs", lambda: charge_days(ports, yesterday))
     bill = part("bill", lambda: _bill(ports, today), once=True) or bill
     part("report", lambda: _report(ports, rules, yesterday, bill))
     store.memory.remember(_MEMORY, {"day": today, "done": done, "bill": bill})
@@ -69,25 +67,6 @@ def check_daily(ports: GuardPorts, rules: GuardRules) -> str:
 
 def _back(day: str, days: int) -> str:
     return day_of(begins_at(day) - days * _DAY)
-
-
-def _storage(ports: GuardPorts, day: str) -> str:
-    """What the audio that is known now has cost on that day; what has no price is not written."""
-    price = ports.prices.service(Service.STORAGE)
-    if not price.micros:
-        return ""
-    hours = math.ceil(ports.store.catalogue.audio_bytes() * _HOURS / _MEGABYTE)
-    entry = Entry(
-        "storage",
-        Service.STORAGE.value,
-        hours,
-        Unit.MEGABYTE_HOURS,
-        price.micros,
-        price_source=price.source,
-        estimated=price.estimated,
-    )
-    written = ports.store.purse.charge(f"storage:{day}", Bearer(day), [entry])
-    return f"{usd(entry.micros)} of storage" if written else ""
 
 
 def _bill(ports: GuardPorts, today: str) -> str:
@@ -135,7 +114,7 @@ def _figures(store: StatusStore, day: str) -> Day:
     heard = [
         each.value
         for each in store.metrics.read(day)
-        if each.name == "AudioHours" and each.dimensions and each.dimensions.get("device") not in _UNHEARD
+        if each.name == "AudioHours" and each.dimensions and each.dimensions.get("device") != NO_DEVICE
     ]
     return Day(
         day=day,
@@ -148,9 +127,6 @@ def _figures(store: StatusStore, day: str) -> Day:
         idle=_of(services, Service.IDLE),
         hours=sum(heard),
     )
-
-
-_UNHEARD: Final = FREE_DEVICES - {"cpu"}  # a CPU may have a price
 
 
 def _of(services: Mapping[str, Micros], *wanted: Service) -> Micros:

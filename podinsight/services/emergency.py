@@ -4,6 +4,9 @@ The order matters. First the freeze, in the database: it holds over restarts, an
 to zero, those that hold leases too (they hand back). Then looking, until two reads in a row are clean: everybody
 answered, nothing lives, nothing will be started. What is not known is never zero. Cut off anywhere, it is said again
 and does the rest; said twice, or twice at once, it changes nothing more and keeps the first sizes.
+
+People are told by whoever shuts down, once the order is given and once more when zero is not proven: beat, which tells
+else, may be down. What they could not be told stays in the outbox for the next sweep.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,23 +16,29 @@ from typing import Final
 from podinsight.domain.alerts import Alert, Severity
 from podinsight.domain.control import RESUME, Control
 from podinsight.domain.fleet import FleetState, Group, Instance, Snapshot
+from podinsight.domain.redaction import redact_text, said
 from podinsight.errors import PodinsightError
-from podinsight.ports import Clock, Fleet, StatusStore
+from podinsight.ports import Clock, Fleet, Notifier, PostedAlert, StatusStore
 
 LIMIT_SECONDS: Final = 300.0
 CLEAN_READS: Final = 2
+_KEY: Final = "emergency:"  # of its alerts
+_OUTBOX: Final = 1000  # alerts that wait, among which its own are looked for
+_DOUBTS: Final = 20  # lines of an alert
 
 
 @dataclass(frozen=True)
 class EmergencyPorts:
     """left: what of the fleet is seen to live by other eyes than the provider's (processes of this machine), a line
-    each; it may end what nobody else will. pause: waits between two reads."""
+    each; it may end what nobody else will. pause: waits between two reads. notifier: makes one for a round of telling;
+    it keeps nobody waiting for long."""
 
     store: StatusStore
     fleet: Fleet
     clock: Clock
     left: Callable[[], Sequence[str]]
     pause: Callable[[], None]
+    notifier: Callable[[], Notifier]
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,8 @@ class Read:
 @dataclass(frozen=True)
 class Shutdown:
     """What a shutdown came to. froze: False when GPU work was frozen before; frozen: by whom and why. instances: those
-    that lived when it began. unproven: what speaks against zero, a line each; empty when it is proven."""
+    that lived when it began. unproven: what speaks against zero, a line each; empty when it is proven. untold: why
+    people were not told of it yet, a line each."""
 
     by: str
     why: str
@@ -60,6 +70,7 @@ class Shutdown:
     reads: tuple[Read, ...]
     unproven: tuple[str, ...]
     frozen: str = ""
+    untold: tuple[str, ...] = ()
 
     @property
     def is_proven(self) -> bool:
@@ -79,9 +90,11 @@ def shut_down(ports: EmergencyPorts, by: str, why: str, limit_seconds: float = L
     reads: list[Read] = []
     snapshot: Snapshot | None = None
     while True:
-        kept, error = _order(ports.fleet, f"emergency shutdown by {by}: {why}")
+        kept, error = _order(ports.fleet, by, f"emergency shutdown: {why}")
         snapshot = kept or snapshot
         reads.append(_look(ports, error))
+        if len(reads) == 1:
+            untold = _tell(ports)
         if all(each.is_clean for each in reads[-CLEAN_READS:]) and len(reads) >= CLEAN_READS:
             unproven: tuple[str, ...] = ()
             break
@@ -89,8 +102,43 @@ def shut_down(ports: EmergencyPorts, by: str, why: str, limit_seconds: float = L
             unproven = _doubts(reads[-1])
             break
         ports.pause()
+    ended = ports.clock.now()
+    if unproven:
+        untold = _tell(ports, _alarm(by, began, ended, unproven))
     seen, frozen = (reads[0], *reads[1:][-20:]), f"by {now.by}: {now.why}"
-    return Shutdown(by, why, began, ports.clock.now(), froze, snapshot, before.living, seen, unproven, frozen)
+    return Shutdown(by, why, began, ended, froze, snapshot, before.living, seen, unproven, frozen, untold)
+
+
+def _alarm(by: str, began: float, ended: float, unproven: Sequence[str]) -> Alert:
+    """What people are told when nobody can say that nothing runs."""
+    title = f"emergency shutdown by {by} is UNPROVEN after {ended - began:.0f} s: GPU workers may run"
+    body = "\n".join([*(redact_text(each) for each in unproven[:_DOUBTS]), "Look yourself, and say it again."])
+    return Alert(f"{_KEY}{began:.3f}:unproven", Severity.CRITICAL, title, body)
+
+
+def _tell(ports: EmergencyPorts, alert: Alert | None = None) -> tuple[str, ...]:
+    """Posts this alert, and tells people of this and what waits of shutdowns before. Returns what went wrong: it must
+    not keep anything from being shut down. What nobody wants to hear, and what failed, is left to the next sweep."""
+    faults: list[str] = []
+    try:
+        if alert is not None:
+            ports.store.alerts.post(alert)
+        notifier = ports.notifier()
+        waiting = [each for each in ports.store.alerts.unsent(_OUTBOX) if each.alert.key.startswith(_KEY)]
+        for posted in waiting:
+            faults += _send(ports.store, notifier, posted)
+    except Exception as error:  # of the database, or of whoever makes the notifier
+        faults.append(said(error))
+    return tuple(faults)
+
+
+def _send(store: StatusStore, notifier: Notifier, posted: PostedAlert) -> list[str]:
+    try:
+        if notifier.send(posted.alert):
+            store.alerts.sent(posted.id)
+    except Exception as error:  # one that cannot be sent must not keep the others
+        return [said(error)]
+    return []
 
 
 def _freeze(ports: EmergencyPorts, by: str, why: str, now: float) -> bool:
@@ -105,14 +153,14 @@ def _freeze(ports: EmergencyPorts, by: str, why: str, now: float) -> bool:
         return (frozen,) if froze else ()
 
     title = f"emergency shutdown of GPU work by {by}: {why}"
-    alert = Alert(f"emergency:{now:.3f}", Severity.CRITICAL, title, f"`{RESUME}` gives back what was.")
+    alert = Alert(f"{_KEY}{now:.3f}", Severity.CRITICAL, title, f"`{RESUME}` gives back what was.")
     ports.store.control.revise(rule, lambda _was, _now: alert)
     return froze
 
 
-def _order(fleet: Fleet, reason: str) -> tuple[Snapshot | None, str]:
+def _order(fleet: Fleet, by: str, why: str) -> tuple[Snapshot | None, str]:
     try:
-        return fleet.zero(reason).snapshot, ""
+        return fleet.zero(why, by).snapshot, ""
     except PodinsightError as error:
         return None, str(error)
 

@@ -1,12 +1,14 @@
 """The cost guard: what it works with, and what it does when a stop level is reached (G3, G5)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from podinsight.domain.alerts import stop_alert
 from podinsight.domain.budget import Limits
 from podinsight.domain.control import GUARD, Control, Mode
-from podinsight.domain.pool import Rules
+from podinsight.domain.levels import Halt
+from podinsight.domain.money import Micros
+from podinsight.domain.pool import ECONOMY_ITEM, Rules
 from podinsight.domain.prices import PriceBook
 from podinsight.ports import Billing, Clock, Fleet, Notifier, ObjectStore, StatusStore
 
@@ -28,7 +30,8 @@ class GuardPorts:
 class GuardRules:
     """scales: whether the fleet follows demand and budget; False: its size is fixed. speed: seconds of audio that a
     worker decodes in a second, until it was measured. model: of new transcriptions, by which speed is looked up.
-    economy_hold_seconds: audio of episodes that wait while economy mode is on."""
+    economy_hold_seconds: audio of episodes that wait while economy mode is on. halt: when items halt everything.
+    economy_item: micro-dollars of one item from which to save; None: none but what its stop level makes of it."""
 
     limits: Limits
     fleet: Rules
@@ -36,6 +39,8 @@ class GuardRules:
     speed: float
     model: str
     economy_hold_seconds: float
+    halt: Halt = field(default_factory=Halt)
+    economy_item: Micros | None = ECONOMY_ITEM
 
 
 def freeze(store: StatusStore, why: str, key: str, mode: Mode | None = None) -> bool:

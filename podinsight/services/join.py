@@ -10,6 +10,7 @@ from podinsight.domain.better import Quality, quality, worse
 from podinsight.domain.episode import Episode, TranscriptFiles
 from podinsight.domain.kpis import kpis
 from podinsight.domain.parts import part_from_json
+from podinsight.domain.prices import PriceBook
 from podinsight.domain.transcript import PUBLISHER, Part, Transcript, join, source_of
 from podinsight.domain.work import Lease
 from podinsight.errors import Permanent
@@ -23,17 +24,18 @@ _PUBLISHER_PROFILE: tuple[tuple[str, str], ...] = (("engine", "publisher caption
 
 
 @dataclass(frozen=True)
-class GpuPrice:
-    """What a GPU would cost: dollars an hour and how many times real time it transcribes."""
+class KpiPrices:
+    """What kpis.json reckons with: what devices cost, as the ledger has it, and how many times real time a rented GPU
+    transcribes."""
 
-    hour_usd: float
-    speed: float
+    book: PriceBook
+    gpu_speed: float
 
 
 def join_episode(
     store: StatusStore,
     objects: ObjectStore,
-    price: GpuPrice,
+    prices: KpiPrices,
     episode: Episode,
     lease: Lease,
     beat: Callable[[float], None],
@@ -59,7 +61,7 @@ def join_episode(
         return
     model, profile = _decoded_by(parts, str(lease.params.get("model", "")))
     transcript = join(parts, model, profile)
-    figures = kpis(transcript, parts, gpu_hour_usd=price.hour_usd, gpu_speed=price.speed)
+    figures = kpis(transcript, parts, prices.book, prices.gpu_speed)
     made = TranscriptFiles(
         files=(),
         transcript_key=f"{episode.stage}/transcripts/transcript.json",

@@ -9,14 +9,14 @@ from typing import Final
 
 from podinsight.domain import levels, watch
 from podinsight.domain.alerts import Alert
-from podinsight.domain.budget import Budget, Scope, accounts
+from podinsight.domain.budget import Account, Budget, Scope, accounts
 from podinsight.domain.control import Control
-from podinsight.domain.days import begins_at, day_of
+from podinsight.domain.days import begins_at, day_of, month_of_day
 from podinsight.domain.findings import Finding
 from podinsight.domain.fleet import PAID, FleetState
 from podinsight.domain.levels import Stop
 from podinsight.domain.money import Micros, cost
-from podinsight.domain.pool import Level, economy
+from podinsight.domain.pool import Level, economy, economy_item
 from podinsight.domain.redaction import said
 from podinsight.domain.watch import Watch
 from podinsight.ports import By, DearItem, StatusStore
@@ -24,7 +24,6 @@ from podinsight.services.guard import GUARD, GuardPorts, GuardRules
 from podinsight.services.scale import BURN
 
 SWEEP: Final = "sweep"  # the sweep's tick, its memory, and the source of its findings
-_HOUR: Final = 3600.0
 _DAY: Final = 86_400.0
 
 
@@ -56,8 +55,7 @@ def money(ports: GuardPorts, rules: GuardRules, state: FleetState) -> Money:
     seconds = rules.fleet.sweep + rules.fleet.stop
     ceilings = rules.limits.ceilings()
     budgets = tuple(store.purse.budgets(accounts(day_of(now), gpu=True)))
-    yesterday = day_of(begins_at(day_of(now)) - 1)
-    late = store.purse.budgets([(Scope.DAY, yesterday), (Scope.GPU_DAY, yesterday)])
+    late = store.purse.budgets(_late(day_of(now)))
     items = _dear_items(store, rules, now)
     # What is unknown may burn as it did when it was known: claims reckon with that, too.
     least = _remembered_burn(store) if state.unknown else 0
@@ -75,14 +73,28 @@ def money(ports: GuardPorts, rules: GuardRules, state: FleetState) -> Money:
             [*late, *budgets, *(Budget(Scope.ITEM, each.episode_id, 0, each.micros) for each in items)], rules.limits
         ),
         _too_dear(store, rules, now),
-        economy(store.control.read().economy, held, dearest),
+        economy(store.control.read().economy, held, dearest, _saves_from(rules)),
     )
 
 
+def _late(today: str) -> list[Account]:
+    """What ended at midnight, for its alert levels: what it has cost, its last minute and what is written down for it
+    afterwards too, is known only now."""
+    yesterday = day_of(begins_at(today) - 1)
+    month = month_of_day(yesterday)
+    ended = [(Scope.DAY, yesterday), (Scope.GPU_DAY, yesterday)]
+    return ended if month == month_of_day(today) else [*ended, (Scope.MONTH, month)]
+
+
 def _dear_items(store: StatusStore, rules: GuardRules, now: float) -> Sequence[DearItem]:
-    level = rules.limits.item
-    wanted = [*level.alerts, *([level.stop] if level.stop is not None else [])]
+    """Those that an alert level, or economy mode, asks for: each is asked for whether there is the other or not."""
+    saves_from = _saves_from(rules)
+    wanted = [*rules.limits.item.alerts, *([saves_from] if saves_from is not None else [])]
     return store.work.dear_items(max(1, min(wanted)), now - _DAY) if wanted else ()
+
+
+def _saves_from(rules: GuardRules) -> Micros | None:
+    return economy_item(rules.economy_item, rules.limits.item.stop)
 
 
 def _remembered_burn(store: StatusStore) -> Micros:
@@ -91,11 +103,13 @@ def _remembered_burn(store: StatusStore) -> Micros:
 
 
 def _too_dear(store: StatusStore, rules: GuardRules, now: float) -> str:
-    """What a person has gone on after counts no more: the hour begins with his resume."""
-    resumed = max((row.at for row in store.control.since(now - _HOUR) if _is_resume(row)), default=0.0)
+    """What a person has gone on after counts no more: the hour begins with his resume. The mean is that of the day: it
+    is the level (halt_mean_usd) that has to be raised."""
+    since = now - rules.halt.seconds
+    resumed = max((row.at for row in store.control.since(since) if _is_resume(row)), default=0.0)
     today = day_of(now)
     costs = [each.micros for each in store.purse.totals(By.ITEM, today, today) if each.key]
-    return levels.too_dear(store.work.held_items(max(now - _HOUR, resumed)), costs, rules.limits.item.stop)
+    return levels.too_dear(store.work.held_items(max(since, resumed)), costs, rules.halt)
 
 
 def _is_resume(row: Control) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from podinsight.domain.budget import Budget, Limits, accounts
+from podinsight.domain.budget import Budget, Limits, accounts, stops_at
 from podinsight.domain.control import Control, lifted, stops
 from podinsight.domain.days import day_of
 from podinsight.domain.money import cost
@@ -50,7 +50,7 @@ def resume(ports: ResumePorts, limits: Limits, by: str, why: str) -> Resumed:
         kept = ports.fleet.state().kept
         return Resumed(None, (), False, kept.reason if kept else "", ())
     last = held[-1]
-    opened, shut = _open(ports.fleet, last)
+    opened, shut = _open(ports.fleet, last, by, why)
     left = stops(ports.store.control.revise(lambda history: _rows(history, last, by, why)))
     return Resumed(last, left, opened, shut, reached(ports, limits))
 
@@ -62,7 +62,7 @@ def reached(ports: ResumePorts, limits: Limits) -> tuple[Budget, ...]:
     found = []
     for budget in ports.store.purse.budgets(accounts(day_of(ports.clock.now()), gpu=True)):
         ceiling = budget.lowest(ceilings)
-        if ceiling is not None and budget.spent + budget.reserved + least >= ceiling:
+        if ceiling is not None and budget.spent + budget.reserved + least >= stops_at(ceiling):
             found.append(replace(budget, ceiling=ceiling))
     return tuple(found)
 
@@ -76,12 +76,12 @@ def _rows(history: Sequence[Control], last: Control, by: str, why: str) -> tuple
     return (named, below) if below.stops else (named,)
 
 
-def _open(fleet: Fleet, last: Control) -> tuple[bool, str]:
+def _open(fleet: Fleet, last: Control, by: str, why: str) -> tuple[bool, str]:
     """Opens a fleet that was shut by this stop or under it; one that was shut before stays so."""
     kept = fleet.state().kept
     if kept is None:
         return False, ""
     if kept.at < last.at:
         return False, kept.reason
-    fleet.resume(kept)
+    fleet.resume(kept, by, why)
     return True, ""

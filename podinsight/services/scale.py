@@ -9,7 +9,7 @@ from typing import Final
 
 from podinsight.domain.brain import STAGE, Decision, Memory, decide
 from podinsight.domain.budget import Budget, Scope, accounts
-from podinsight.domain.control import Mode
+from podinsight.domain.control import GUARD, Mode
 from podinsight.domain.days import day_of
 from podinsight.domain.fleet import PAID, WORKING, FleetState, InstanceState
 from podinsight.domain.money import Micros, cost, usd
@@ -84,10 +84,10 @@ def _hold_size(ports: GuardPorts, state: FleetState) -> str:
     before = (memory.recall(FIXED) or {}).get("desired")
     if forbidden and state.desired and state.burn:
         memory.remember(FIXED, {"desired": state.desired})
-        ports.fleet.scale(0)
+        ports.fleet.scale(0, GUARD, forbidden)
         return f"the size was fixed at {state.desired}, now 0: {forbidden}"
     if not forbidden and isinstance(before, int):
-        ports.fleet.scale(max(before, state.desired))
+        ports.fleet.scale(max(before, state.desired), GUARD, "nothing stops work any more: the size that was fixed")
         memory.remember(FIXED, {})
     return f"the size is fixed: {state.desired}"
 
@@ -149,6 +149,6 @@ def _carry_out(ports: GuardPorts, state: FleetState, decision: Decision) -> None
     for each in decision.drain:
         ports.store.workers.mark(each, _DRAINING)
     if decision.stop:
-        ports.fleet.stop(decision.stop)
+        ports.fleet.stop(decision.stop, GUARD, decision.why)
     if decision.stop or decision.desired != state.desired:
-        ports.fleet.scale(decision.desired)
+        ports.fleet.scale(decision.desired, GUARD, decision.why)

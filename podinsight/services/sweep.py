@@ -82,7 +82,7 @@ def _levels(ports: GuardPorts, rules: GuardRules, state: FleetState) -> str:
         done.append(f"halted: {found.too_dear}")
     spent = next((stop for stop in found.stops if stop.budget.scope is Scope.MONTH), None)
     if spent is not None and state.kept is None:
-        zeroed = ports.fleet.zero(str(spent))
+        zeroed = ports.fleet.zero(str(spent), GUARD)
         done.append(f"the fleet goes to zero{_unproven(zeroed.unproven)}")
     for alert in found.alerts:
         ports.store.alerts.post(alert)

@@ -20,7 +20,7 @@ from podinsight.domain.work import Lease, Span
 from podinsight.errors import Abandoned, Permanent, PodinsightError
 from podinsight.ports import CaptionParser, Decoded, ObjectStore, StatusStore, Transcriber
 from podinsight.services.hear import hear_chunk
-from podinsight.services.join import GpuPrice, join_episode
+from podinsight.services.join import KpiPrices, join_episode
 from podinsight.services.lease import LeaseTimes, kept
 from podinsight.services.project import project_episode
 from podinsight.services.publisher import publisher_part
@@ -43,7 +43,7 @@ class TranscribePorts:
     objects: ObjectStore
     transcriber: Transcriber | None
     captions: CaptionParser | None
-    price: GpuPrice
+    prices: KpiPrices
     on_hang: Callable[[], None] | None = None
     smaller: Callable[[str], Sequence[str]] = lambda _model: ()
     saving: Callable[[str], Sequence[str]] = lambda _model: ()
@@ -118,7 +118,7 @@ def _run(
     try:
         with kept(ports.store.work, lease, times, stopping, ports.on_hang) as heart:
             if lease.span is not None and lease.span.is_join:
-                join_episode(ports.store, ports.objects, ports.price, episode, lease, heart.beat, scratch)
+                join_episode(ports.store, ports.objects, ports.prices, episode, lease, heart.beat, scratch)
                 return None
             return _decode(ports, episode, lease, times, heart.beat, scratch)
     except Exception as error:

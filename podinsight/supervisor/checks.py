@@ -3,7 +3,7 @@
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from podinsight.domain.control import RESUME, Control, Mode, stops
 from podinsight.errors import PodinsightError
@@ -12,6 +12,7 @@ from podinsight.settings import Settings
 from podinsight.supervisor import broker
 from podinsight.supervisor.processes import Record, adopt
 from podinsight.supervisor.registry import InstanceLock, Registry, StackState
+from podinsight.supervisor.shares import shared
 from podinsight.topology import GPU, QUEUES
 
 
@@ -106,7 +107,7 @@ def _database(
         store = open_store()
         try:
             store.ping()
-            sizes = store.workers.pools()
+            sizes = _sizes(settings, store)
             views = store.workers.list(socket.gethostname())
             ticks = store.control.ticks()
             held = stops(store.control.history())
@@ -136,6 +137,15 @@ def _database(
     ]
     beats = [record for record in alive if record.role == "beat"]
     return [Check("database", True, "answers"), _control(held), *pools, _beat(settings, state, beats, ticks, now)]
+
+
+def _sizes(settings: Settings, store: StatusStore) -> dict[str, PoolSize]:
+    """What each pool should have on this machine."""
+    sizes = store.workers.pools()
+    if not settings.fleet_scales:
+        return sizes
+    here = shared(store, {pool: size.desired for pool, size in sizes.items()}, socket.gethostname())
+    return {pool: replace(size, desired=here[pool]) for pool, size in sizes.items()}
 
 
 def _control(held: Sequence[Control]) -> Check:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from podinsight.errors import PodinsightError
 from podinsight.ports import StatusStore, WorkerView
 from podinsight.supervisor.processes import Record
+from podinsight.supervisor.shares import shared
 from podinsight.supervisor.thinning import DeadMan, thin
 
 log = logging.getLogger(__name__)
@@ -22,11 +23,12 @@ DEAD = "dead"
 class DatabaseLine:
     """Reads `desired` again and again, writes marks until they have landed, and says who may be stopped.
 
-    desired: pool → count as last read, None before the first time. shut: pools that should be empty now, also of
-    workers that hold leases. listed: the workers of this machine that are not dead. trouble: why the database cannot
-    be used now, else empty: then what was read last holds, and workers go on with what they have.
+    desired: pool → count of this machine as last read, None before the first time. shut: pools that should be empty
+    now, also of workers that hold leases. listed: the workers of this machine that are not dead. trouble: why the
+    database cannot be used now, else empty: then what was read last holds, and workers go on with what they have.
 
-    decision_seconds: how long a decision about the number of gpu workers is good for (thinning.DeadMan).
+    decision_seconds: how long a decision about the number of gpu workers is good for (thinning.DeadMan). That number is
+    of all machines together then, and `desired` has this one's share (shares.shared); with None each has them all.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class DatabaseLine:
         self._dead_man = DeadMan(decision_seconds)
         self._open_store = open_store
         self._machine = machine
+        self._shares = decision_seconds is not None
         self._store: StatusStore | None = None
         self._marks: dict[str, str] = {}
         self._expected: dict[str, Record] = {}
@@ -137,10 +140,7 @@ class DatabaseLine:
             store.workers.forget_dead(FORGET_SECONDS)
             self._list_at = time.monotonic() + LIST_SECONDS
         sizes = store.workers.pools()
-        told = self._dead_man.trouble
-        desired = self._dead_man.wanted({pool: size.desired for pool, size in sizes.items()}, store.control.ticks())
-        if bool(told) != bool(self._dead_man.trouble):
-            log.warning("gpu workers: %s", self._dead_man.trouble or "somebody decides again how many there should be")
+        desired = self._wanted(store, {pool: size.desired for pool, size in sizes.items()})
         free = thin(store, crowded, desired) if crowded else set()
         with self._changed:
             self.shut = frozenset(pool for pool, size in sizes.items() if size.kept is not None)
@@ -148,3 +148,11 @@ class DatabaseLine:
             if self._crowded is crowded:
                 self._free = free
             self._changed.notify_all()
+
+    def _wanted(self, store: StatusStore, desired: Mapping[str, int]) -> dict[str, int]:
+        """This machine's part of what the database wants, as far as that still holds."""
+        told = self._dead_man.trouble
+        wanted = self._dead_man.wanted(desired, store.control.ticks())
+        if bool(told) != bool(self._dead_man.trouble):
+            log.warning("gpu workers: %s", self._dead_man.trouble or "somebody decides again how many there should be")
+        return shared(store, wanted, self._machine) if self._shares else wanted

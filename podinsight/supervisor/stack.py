@@ -231,7 +231,8 @@ def _set_sizes(settings: Settings, store: StatusStore) -> None:
     whose first one is due in a moment."""
     for pool in QUEUES:
         scales = pool == GPU.name and settings.fleet_scales
-        store.workers.set_desired(pool, 0 if scales else getattr(settings, f"{pool}_workers"))
+        count = 0 if scales else getattr(settings, f"{pool}_workers")
+        store.workers.set_desired(pool, count, "podrun up", "the stack starts")
     if settings.fleet_scales:
         store.control.tick(SCALE_TICK)
 

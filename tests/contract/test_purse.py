@@ -146,6 +146,14 @@ def test_what_the_fleet_burns_counts_where_all_share(purse: SqlPurse) -> None:
         purse.reserve(asked("w", "0"), STOPS, -1)
 
 
+def test_what_costs_nothing_fits_under_ceilings_of_nothing(purse: SqlPurse) -> None:
+    """G3: nothing asked is no micro-dollar over, as for the brain and the sweep; what costs anything is."""
+    nothing = dict.fromkeys(Scope, 0)
+    assert purse.reserve(asked("free", "0"), nothing) is None
+    refused = purse.reserve(asked("paid", "0.000001"), nothing)
+    assert refused == Refusal(Scope.ITEM, "e1", 0, 0, 0, 1, 0)
+
+
 def test_alert_levels_never_bind(purse: SqlPurse) -> None:
     """G3: $15 a day, $50 a month, $40 for the project are passed, and work goes on up to the stop levels."""
     spend(purse, "39.00")

@@ -298,11 +298,22 @@ def test_a_freeze_that_turns_into_a_halt_is_told_of_twice(paying: Paying) -> Non
 
 
 def test_a_device_without_a_price_is_never_refused(paying: Paying) -> None:
-    broke = paying.under(replace(stop_at(Scope.MONTH, 0), limits=Limits(Level((), 0), month=Level((), 0))))
-    episode_id = paying.planned(1)
-    lease = broke.work.claim("transcribe", episode_id, broke.device("c1", "cpu"), LEASE_SECONDS)
-    assert lease is not None
-    commit(broke, lease)
+    """G3: what costs nothing fits under levels of nothing, from dispatch to commit; what costs anything does not."""
+    nothing = Level((), 0)
+    broke = paying.under(replace(TERMS, limits=Limits(nothing, nothing, nothing, nothing, nothing, nothing)))
+    episode_id, other = broke.planned(2, run="r1"), broke.planned()
+    broke.store.purse.limit(Scope.RUN, "r1", 0)
+    free = broke.device("c1", "cpu")
+    assert [each.episode_id for each in broke.work.dispatch("chunk", 10)] == [episode_id, episode_id, other]
+    for _ in range(2):
+        lease = broke.work.claim("transcribe", episode_id, free, LEASE_SECONDS)
+        assert lease is not None
+        broke.clock.advance(80)
+        broke.work.renew(lease, LEASE_SECONDS)
+        commit(broke, lease)
+    assert broke.store.control.read() == Control()
+    assert try_claim(broke, other) is None
+    assert broke.chunk_states(other) == [State.HELD], "its device has a price"
 
 
 # ------------------------------------------------------------------------------- fetch and plan

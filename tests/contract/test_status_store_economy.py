@@ -232,3 +232,7 @@ def test_bytes_of_all_audio_that_is_in_place(rows: Rows) -> None:
     rows.transcribes(2)
     rows.fetches(1)
     assert rows.store.catalogue.audio_bytes() == 2000
+    now = rows.clock.now()
+    rows.clock.advance(9)
+    rows.transcribes(1, feed="b")
+    assert [rows.store.catalogue.audio_bytes(before=at) for at in (now, now + 1, now + 10)] == [0, 2000, 3000]

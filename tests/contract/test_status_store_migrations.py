@@ -10,7 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import Connection, inspect, text
 
 from podinsight.adapters import database
 from podinsight.adapters.database import SqlStore, open_store
@@ -18,6 +18,9 @@ from podinsight.adapters.database.engine import Database
 from podinsight.adapters.database.migrate import HEAD, migrate
 from podinsight.adapters.database.models import metadata
 from podinsight.domain.feed import Document, FeedItem, ParsedFeed
+from podinsight.domain.prices import Price
+from podinsight.domain.quote import Approval, ApprovalView, total
+from podinsight.domain.quote_lines import Amounts
 from podinsight.errors import ConfigError
 from tests.conftest import LIMITS, STALE_SECONDS
 from tests.support.clock import ManualClock
@@ -68,11 +71,8 @@ def test_partial_indexes_agree_too(store: SqlStore) -> None:
 def test_what_an_older_podinsight_knew_is_known_by_its_enclosure(database_url: str, clock: ManualClock) -> None:
     """0002: the audio of before is not fetched again under a new GUID (F10)."""
     db = Database(database_url)
-    config = Config()
-    config.set_main_option("script_location", str(Path(str(database.__file__)).parent / "migrations"))
     with db.write() as conn:
-        config.attributes["connection"] = conn
-        command.upgrade(config, "0001")
+        upgrade(conn, "0001")
         conn.execute(text("INSERT INTO feeds (id, url, slug, created_at) VALUES ('f', 'https://f.test/', 'f', 0)"))
         columns = "id, feed_id, guid, guid_key, folder, title, url, host, transcripts, created_at"
         for n, url in enumerate(("https://a.test/1.mp3?token=4f3Kd92QxLm7Zt4Rb8Wc", "https://bad.test:port/")):
@@ -85,6 +85,35 @@ def test_what_an_older_podinsight_knew_is_known_by_its_enclosure(database_url: s
     one, _two = store.catalogue.first_episodes(None)
     assert (one.id, one.url, one.persons, one.publisher) == ("e0", item.url, (), ())
     store.close()
+
+
+def test_what_was_approved_in_dollars_is_so_in_micro_dollars(database_url: str, clock: ManualClock) -> None:
+    """0011: rows keep their amounts, to the micro-dollar, and their numbers (T2)."""
+    db = Database(database_url)
+    with db.write() as conn:
+        upgrade(conn, "0010")
+        columns = '"by", rule, why, at, episodes, audio_seconds, usd_low, usd_likely, usd_high'
+        for amounts in ("0.1512, 0.302401, 1234567.890123", "0, 0, 0", "0.0000004, 0.0000006, 0.3"):
+            row = f"'ada', '', 'a trial', 0.5, 3, 60, {amounts}"
+            conn.exec_driver_sql(f"INSERT INTO approvals ({columns}) VALUES ({row})")
+    migrate(db)
+    store = SqlStore(db, clock, LIMITS, STALE_SECONDS)
+    assert store.speech.approvals(9) == [
+        ApprovalView(0.5, "ada", "", "a trial", 3, 60.0, cost)
+        for cost in (Amounts(0, 1, 300_000), Amounts(), Amounts(151_200, 302_401, 1_234_567_890_123))
+    ]
+    assert store.speech.approved("1970-01-01") == 1_234_567_890_123 + 300_000
+    store.speech.approve(Approval("grace", "", "", total([], "cuda", Price(1, "test"))))
+    assert [each.by for each in store.speech.approvals(9)] == ["grace", "ada", "ada", "ada"], "their numbers go on"
+    store.close()
+
+
+def upgrade(conn: Connection, revision: str) -> None:
+    """Up to an older schema than the newest."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(str(database.__file__)).parent / "migrations"))
+    config.attributes["connection"] = conn
+    command.upgrade(config, revision)
 
 
 def test_opening_again_changes_nothing(store: SqlStore, database_url: str, clock: ManualClock) -> None:

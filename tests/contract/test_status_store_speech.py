@@ -9,9 +9,9 @@ import pytest
 from podinsight.adapters.database import SqlStore
 from podinsight.adapters.database.speech_days import add_speech
 from podinsight.domain.metrics import Metric
-from podinsight.domain.money import micros
+from podinsight.domain.money import DOLLAR, micros
 from podinsight.domain.prices import Price
-from podinsight.domain.quote import FREE_RULE, Approval, Audio, Pace, Quote, Range, Speed, quote
+from podinsight.domain.quote import FREE_RULE, Approval, Audio, Pace, Quote, Speed, quote
 from podinsight.domain.quote_lines import Amounts, Item, Line
 from podinsight.ports import Bearer, Decoded
 from tests.conftest import STALE_SECONDS
@@ -100,7 +100,8 @@ def test_approvals_are_listed_the_newest_first(store: SqlStore, clock: ManualClo
     store.speech.approve(Approval("grace", "", "the first thousand", asked(40.0)))
     last, first = store.speech.approvals(5)
     assert (last.at, last.by, last.rule, last.why) == (clock.now(), "grace", "", "the first thousand")
-    assert (last.episodes, last.audio_seconds, last.usd) == (3, 3600.0, Range(10.0, 20.0, 40.0))
+    assert (last.episodes, last.audio_seconds) == (3, 3600.0)
+    assert last.cost == Amounts(10 * DOLLAR, 20 * DOLLAR, 40 * DOLLAR)
     assert (first.by, first.rule, first.at) == ("ada", RULE, clock.now() - 60)
     assert store.speech.approvals(1) == [last]
 
@@ -145,26 +146,40 @@ def test_idle_machines_cost_too_and_decoding_may_cost_nothing(store: SqlStore) -
 
 
 def test_approvals_add_up_by_utc_day(store: SqlStore, clock: ManualClock) -> None:
-    assert store.speech.approved_usd(DAY) == 0.0
+    assert store.speech.approved(DAY) == 0
     assert store.speech.approve(Approval("ada", "", "the first\0 thousand", asked(3.0)))
-    assert store.speech.approve(by_rule(1.0), most_today=5.0)
+    assert store.speech.approve(by_rule(1.0), most_today=5 * DOLLAR)
     assert store.speech.approve(Approval("ada", FREE_RULE, "", asked(0.0)))
-    assert [store.speech.approved_usd(DAY, who) for who in (None, True, False)] == [4.0, 1.0, 3.0]
+    assert [store.speech.approved(DAY, who) for who in (None, True, False)] == [4 * DOLLAR, DOLLAR, 3 * DOLLAR]
     clock.advance(12 * 3600)
-    assert store.speech.approved_usd(NEXT_DAY) == 0.0
+    assert store.speech.approved(NEXT_DAY) == 0
     store.speech.approve(by_rule(2.0))
-    assert (store.speech.approved_usd(DAY), store.speech.approved_usd(NEXT_DAY)) == (4.0, 2.0)
+    assert (store.speech.approved(DAY), store.speech.approved(NEXT_DAY)) == (4 * DOLLAR, 2 * DOLLAR)
 
 
 def test_rules_never_approve_more_than_the_days_limit(store: SqlStore, clock: ManualClock) -> None:
     store.speech.approve(Approval("ada", "", "", asked(100.0)))  # what people approve is none of the rule's
-    assert store.speech.approve(by_rule(2.0), most_today=5.0)
-    assert store.speech.approve(by_rule(2.0), most_today=5.0)
-    assert not store.speech.approve(by_rule(1.5), most_today=5.0)
-    assert store.speech.approved_usd(DAY, by_rule=True) == 4.0
-    assert store.speech.approve(by_rule(1.0), most_today=5.0)
+    assert store.speech.approve(by_rule(2.0), most_today=5 * DOLLAR)
+    assert store.speech.approve(by_rule(2.0), most_today=5 * DOLLAR)
+    assert not store.speech.approve(by_rule(1.5), most_today=5 * DOLLAR)
+    assert store.speech.approved(DAY, by_rule=True) == 4 * DOLLAR
+    assert store.speech.approve(by_rule(1.0), most_today=5 * DOLLAR)
     clock.advance(12 * 3600)
-    assert store.speech.approve(by_rule(1.5), most_today=5.0)
+    assert store.speech.approve(by_rule(1.5), most_today=5 * DOLLAR)
+
+
+def test_a_days_limit_holds_to_the_micro_dollar(store: SqlStore) -> None:
+    """T2, G2: whole micro-dollars. As floats 0.1 + 0.2 is more than 0.3, and a millionth is lost beside millions."""
+    limit = micros("0.3")
+    assert store.speech.approve(by_rule(0.1), most_today=limit)
+    assert not store.speech.approve(by_rule(0.200001), most_today=limit)
+    assert store.speech.approve(by_rule(0.2), most_today=limit)
+    assert store.speech.approved(DAY, by_rule=True) == limit
+    for high in (900_000_000.0, 900_000_000.0, 900_000_000.0, 0.000001):
+        store.speech.approve(Approval("ada", "", "", asked(high)))
+    total = store.speech.approved(DAY)
+    assert (total, type(total)) == (2_700_000_000 * DOLLAR + limit + 1, int)
+    assert store.speech.approvals(1)[0].cost == Amounts(1, 1, 1)
 
 
 def test_rules_of_many_at_once_never_go_beyond_the_limit_together(
@@ -172,9 +187,9 @@ def test_rules_of_many_at_once_never_go_beyond_the_limit_together(
 ) -> None:
     stores = [another() for _ in range(4)]
     with ThreadPoolExecutor(8) as threads:
-        said = list(threads.map(lambda n: stores[n % 4].speech.approve(by_rule(1.0), most_today=5.0), range(16)))
+        said = list(threads.map(lambda n: stores[n % 4].speech.approve(by_rule(1.0), most_today=5 * DOLLAR), range(16)))
     assert sum(said) == 5
-    assert store.speech.approved_usd(DAY) == 5.0
+    assert store.speech.approved(DAY) == 5 * DOLLAR
 
 
 def test_models_of_what_is_asked_for(rows: Rows) -> None:

@@ -65,6 +65,26 @@ def test_the_long_dead_are_forgotten(store: SqlStore, clock: ManualClock) -> Non
     assert [store.workers.heartbeat(name) for name in ("dead", "fresh", "alive")] == [None, "dead", "ready"]
 
 
+def test_machines_with_workers_that_are_heard_of_and_how_many_of_a_pool_each_has(
+    store: SqlStore, clock: ManualClock
+) -> None:
+    """G6: what is shared out among machines. A machine whose workers drain, are dead or are silent is not there."""
+    for name, machine, pool in (("f1", "a", "fetch"), ("g1", "b", "gpu"), ("g2", "b", "gpu"), ("g3", "c", "gpu")):
+        store.workers.register(name, machine, pool, 1, 1)
+    clock.advance(1)
+    store.workers.expect("g4", "b", "gpu", 2)
+    for name, state in (("drains", "draining"), ("died", "dead")):
+        store.workers.register(name, name, "gpu", 1, 1)
+        store.workers.mark(name, state)
+    assert store.workers.spread("gpu") == {"a": 0, "b": 3, "c": 1}
+    store.workers.mark("g1", "draining")
+    clock.advance(STALE_SECONDS - 1)
+    store.workers.heartbeat("f1")
+    assert store.workers.spread("gpu") == {"a": 0, "b": 2, "c": 1}
+    clock.advance(1)
+    assert store.workers.spread("gpu") == {"a": 0, "b": 1}
+
+
 def test_a_long_worker_name_fits(store: SqlStore) -> None:
     name = "gpu-" + "pod-" * 50
     store.workers.register(name, "m" * 253, "gpu", 1, 1)

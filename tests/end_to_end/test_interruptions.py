@@ -160,7 +160,8 @@ def test_scenario_18_a_stop_notice_hands_the_chunk_back_once_and_its_cost_ends_t
     assert gpu_leases(stack, ids[0])[:-1] == paid, "one line more, and those two stay"
 
 
-def test_advice_to_rebalance_lets_the_chunk_end_and_takes_no_other(spot: Spot) -> None:
+def test_scenario_19_advice_to_rebalance_lets_the_chunk_end_and_takes_no_other(spot: Spot) -> None:
+    """T4: the task finishes and nothing is handed back. (No extra machine: tests/unit/services/test_scale.py.)"""
     stack, machine = spot.stack, spot.machine
     ids = begin(spot, "advised", count=2, seconds=150)
     (main,) = stack.pids("gpu")

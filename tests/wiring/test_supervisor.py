@@ -403,6 +403,41 @@ def test_scenario_11_a_supervisor_lets_idle_gpu_workers_go_when_nobody_decides_a
         wait_for(lambda: line.desired == {"gpu": 2, "fetch": 1} and not line.undecided)
 
 
+def test_supervisors_of_two_machines_share_the_gpu_workers_out(tmp_path: Path) -> None:
+    """G6: with two on one database no more gpu workers come than the budget allows, and those of a machine that is not
+    heard of any more come on the other. Pools of a fixed size are each machine's own."""
+    stack = make_stack(tmp_path / "state", worker_stale_seconds="2")
+    with stack.store() as store:
+        store.workers.set_desired("gpu", 3)
+        store.workers.set_desired("fetch", 1)
+        a, b, fixed = (DatabaseLine(stack.open_store, name, good) for name, good in (("a", 60), ("b", 60), ("c", None)))
+        here, there = {"gpu": 2, "fetch": 1}, {"gpu": 1, "fetch": 1}
+
+        def settled(*want: dict[str, int]) -> bool:
+            for name in ("fetch-a", "fetch-b")[: len(want)]:
+                store.workers.register(name, name[-1], "fetch", 1, 1)
+            return [line.desired for line in (a, b)][: len(want)] == list(want)
+
+        for line in (a, b, fixed):
+            line.start()
+        wait_for(lambda: settled(here, there))
+        wait_for(lambda: fixed.desired == {"gpu": 3, "fetch": 1})
+        store.workers.register("gpu-b", "b", "gpu", 1, 1)
+        store.workers.set_desired("gpu", 1)
+        wait_for(lambda: settled({"gpu": 0, "fetch": 1}, {"gpu": 1, "fetch": 1}))  # who is there stays
+        store.workers.set_desired("gpu", 3)
+        wait_for(lambda: settled({"gpu": 3, "fetch": 1}))  # nobody hears of b any more
+
+
+def test_health_expects_this_machines_share_of_the_gpu_workers(tmp_path: Path) -> None:
+    stack = make_stack(tmp_path / "state", fleet="local")
+    with stack.store() as store:
+        store.workers.set_desired("gpu", 1)
+        assert stack.health()["gpu"].detail == "0 of 1 ready"
+        store.workers.register("gpu-1", "elsewhere", "gpu", 1, 1)
+        assert stack.health()["gpu"].detail == "0 of 0 ready (comes with work)"
+
+
 def podrun(stack: StandInStack, *words: str) -> subprocess.Popen[str]:
     """The command line, as a person would call it for this stack."""
     command = [sys.executable, "-m", "podinsight.cli.main", *words, "--json"]

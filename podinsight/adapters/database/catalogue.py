@@ -189,8 +189,10 @@ class SqlCatalogue:
         with self._db.read() as conn:
             return [to_episode(row) for row in conn.execute(query)]
 
-    def audio_bytes(self) -> int:
+    def audio_bytes(self, before: float | None = None) -> int:
         query = select(func.coalesce(func.sum(episodes.c.audio_bytes), 0)).where(episodes.c.audio_key.is_not(None))
+        if before is not None:
+            query = query.where(episodes.c.fetched_at < before)
         with self._db.read() as conn:
             return int(conn.execute(query).scalar_one())
 

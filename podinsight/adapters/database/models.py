@@ -202,9 +202,9 @@ approvals = Table(
     Column("why", Text, nullable=False, server_default=text("''")),
     Column("episodes", BigInteger, nullable=False),
     Column("audio_seconds", Float, nullable=False),
-    Column("usd_low", Float, nullable=False),
-    Column("usd_likely", Float, nullable=False),
-    Column("usd_high", Float, nullable=False),
+    Column("low_micros", BigInteger, nullable=False),
+    Column("likely_micros", BigInteger, nullable=False),
+    Column("high_micros", BigInteger, nullable=False),
 )
 
 leftovers = Table(
@@ -378,6 +378,21 @@ pools = Table(
     Column("pool", String(20), primary_key=True),
     Column("desired", Integer, nullable=False),
     Column("shut", JSON(none_as_null=True)),
+)
+
+# Appended to, never changed. pool: of workers of ours, or the group of a provider.
+fleet_events = Table(
+    "fleet_events",
+    metadata,
+    Column("id", _Key, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    Column("what", String(10), nullable=False),
+    Column("pool", String(255), nullable=False),
+    Column("before", Integer, nullable=False),
+    Column("after", Integer, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Index("ix_fleet_events_pool_id", "pool", "id"),
 )
 
 control = Table(

@@ -3,16 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, delete, func, or_, select, text, update
+from sqlalchemy import Connection, Row, case, delete, func, or_, select, text, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from podinsight.adapters.database.engine import Database, storable
+from podinsight.adapters.database.fleet_events import read_changes, record_change
 from podinsight.adapters.database.guard import post_on
 from podinsight.adapters.database.meters import DEAD, DRAINING, READY, STARTING, Meters
 from podinsight.adapters.database.models import chunks, control, pools, state_is, ticks, work, workers
 from podinsight.domain.alerts import Alert
 from podinsight.domain.control import Control, Mode
-from podinsight.domain.fleet import Group, Snapshot
+from podinsight.domain.fleet import Change, FleetEvent, Group, Snapshot, named
 from podinsight.domain.work import State
 from podinsight.ports import Clock, PoolSize, WorkerView
 from podinsight.topology import GPU
@@ -75,7 +76,7 @@ class SqlWorkers(Meters):
         with self._db.write() as conn:
             conn.execute(update(workers).where(workers.c.id == worker, workers.c.state != DEAD).values(state=state))
 
-    def retire(self, worker: str, shrink: bool = False) -> bool:
+    def retire(self, worker: str, shrink: bool = False, by: str = "", why: str = "") -> bool:
         with self._db.write() as conn:
             # Claims lock this row too: what one of them leases before us is there for the next statement.
             query = select(workers.c.state, workers.c.pool).where(workers.c.id == worker).with_for_update()
@@ -87,9 +88,8 @@ class SqlWorkers(Meters):
             if _holds_lease(conn, worker):
                 return False
             conn.execute(update(workers).where(workers.c.id == worker).values(state=DRAINING))
-            if shrink:
-                fewer = update(pools).where(pools.c.pool == row.pool, pools.c.desired > 0)
-                conn.execute(fewer.values(desired=pools.c.desired - 1))
+            if shrink and (size := self._size_of(conn, row.pool)).desired > 0:
+                self._resize(conn, size, size.desired - 1, by, why)
         return True
 
     def list(self, machine: str | None = None) -> list[WorkerView]:
@@ -109,6 +109,13 @@ class SqlWorkers(Meters):
         with self._db.read() as conn:
             return [_view(row) for row in conn.execute(query)]
 
+    def spread(self, pool: str) -> dict[str, int]:
+        count = func.sum(case((workers.c.pool == pool, 1), else_=0)).label("n")
+        there = workers.c.state.in_((STARTING, READY)), workers.c.heartbeat_at >= self._clock.now() - self._stale
+        query = select(workers.c.machine, count).where(*there).group_by(workers.c.machine)
+        with self._db.read() as conn:
+            return {str(row.machine): int(row.n) for row in conn.execute(query)}
+
     def _live(self, pool: str) -> tuple[ColumnElement[bool], ...]:
         fresh = self._clock.now() - self._stale
         return workers.c.pool == pool, workers.c.state == READY, workers.c.heartbeat_at >= fresh
@@ -120,26 +127,52 @@ class SqlWorkers(Meters):
         with self._db.read() as conn:
             return {str(row.pool): _size(row) for row in conn.execute(select(pools))}
 
-    def set_desired(self, pool: str, count: int) -> None:
+    def set_desired(self, pool: str, count: int, by: str = "", why: str = "") -> None:
         with self._db.write() as conn:
-            conn.execute(self._db.upsert(pools, "pool", {"pool": pool, "desired": count}))
+            size = self._size_of(conn, pool)
+            if size.desired != count:
+                self._resize(conn, size, count, by, why)
 
-    def shut(self, pool: str, most: int, reason: str) -> Snapshot:
+    def shut(self, pool: str, most: int, why: str, by: str = "") -> Snapshot:
         with self._db.write() as conn:
             # Workers first, in their order, then the pool: as `retire` locks them.
             working = workers.c.pool == pool, workers.c.state.in_((STARTING, READY))
             ids = conn.execute(select(workers.c.id).where(*working).order_by(workers.c.id).with_for_update()).scalars()
             conn.execute(update(workers).where(workers.c.id.in_(ids.all())).values(state=DRAINING))
-            conn.execute(self._db.insert_new(pools).values(pool=pool, desired=0))
-            row = conn.execute(select(pools).where(pools.c.pool == pool).with_for_update()).one()
-            kept = row.shut or {"desired": row.desired, "most": most, "at": self._clock.now(), "reason": reason}
+            row, now = self._size_of(conn, pool), self._clock.now()
+            kept = row.shut or {"desired": row.desired, "most": most, "at": now, "reason": named(by, why)}
             conn.execute(update(pools).where(pools.c.pool == pool).values(desired=0, shut=kept))
+            if row.shut is None:
+                record_change(conn, FleetEvent(now, Change.SHUT, pool, int(row.desired), 0, by, why))
         return _snapshot(pool, kept)
 
-    def open(self, pool: str, desired: int) -> bool:
+    def open(self, pool: str, desired: int, by: str = "", why: str = "") -> bool:
         with self._db.write() as conn:
             shut = update(pools).where(pools.c.pool == pool, pools.c.shut.is_not(None))
-            return conn.execute(shut.values(desired=desired, shut=None)).rowcount == 1
+            if conn.execute(shut.values(desired=desired, shut=None)).rowcount != 1:
+                return False
+            record_change(conn, FleetEvent(self._clock.now(), Change.OPENED, pool, 0, desired, by, why))
+        return True
+
+    def changes(self, pool: str, limit: int) -> Sequence[FleetEvent]:
+        with self._db.read() as conn:
+            return read_changes(conn, pool, limit)
+
+    def _size_of(self, conn: Connection, pool: str) -> Row[Any]:
+        """The pool's row, made if it was not there, and nobody else's until the transaction ends."""
+        query = select(pools).where(pools.c.pool == pool).with_for_update()
+        row = conn.execute(query).first()
+        if row is None:
+            conn.execute(self._db.insert_new(pools).values(pool=pool, desired=0))
+            row = conn.execute(query).one()
+        return row
+
+    def _resize(self, conn: Connection, size: Row[Any], desired: int, by: str, why: str) -> None:
+        """What is set while a pool is shut is not in force, and so no change of its size."""
+        conn.execute(update(pools).where(pools.c.pool == size.pool).values(desired=desired))
+        if size.shut is None:
+            at, before = self._clock.now(), int(size.desired)
+            record_change(conn, FleetEvent(at, Change.SIZED, size.pool, before, desired, by, why))
 
     def forget_dead(self, older_than: float) -> None:
         before = self._clock.now() - older_than

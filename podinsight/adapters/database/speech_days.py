@@ -9,7 +9,9 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from podinsight.adapters.database.engine import Database, storable
 from podinsight.adapters.database.models import approvals, speech_days, stage_runs, work
-from podinsight.domain.quote import Approval, ApprovalView, Pace, Range, Speed
+from podinsight.domain.money import Micros
+from podinsight.domain.quote import Approval, ApprovalView, Pace, Speed
+from podinsight.domain.quote_lines import Amounts
 from podinsight.ports import Clock, Decoded
 from podinsight.ports.work import NO_DEVICE
 
@@ -63,13 +65,13 @@ class SqlSpeech:
                     break
         return Pace(audio, wall)
 
-    def approve(self, approval: Approval, most_today: float | None = None) -> bool:
-        now, usd = self._clock.now(), approval.quote.usd
+    def approve(self, approval: Approval, most_today: Micros | None = None) -> bool:
+        now, cost = self._clock.now(), approval.quote.cost
         with self._db.write() as conn:
             if most_today is not None:
                 self._db.lock(conn, _LOCK)
                 today = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
-                if _approved(conn, today, True) + usd.high > most_today:
+                if _approved(conn, today, True) + cost.high > most_today:
                     return False
             conn.execute(
                 insert(approvals).values(
@@ -79,9 +81,9 @@ class SqlSpeech:
                     why=storable(approval.why),
                     episodes=approval.quote.episodes,
                     audio_seconds=approval.quote.audio_seconds.likely,
-                    usd_low=usd.low,
-                    usd_likely=usd.likely,
-                    usd_high=usd.high,
+                    low_micros=cost.low,
+                    likely_micros=cost.likely,
+                    high_micros=cost.high,
                 )
             )
             return True
@@ -96,12 +98,12 @@ class SqlSpeech:
                     row.why,
                     int(row.episodes),
                     float(row.audio_seconds),
-                    Range(float(row.usd_low), float(row.usd_likely), float(row.usd_high)),
+                    Amounts(int(row.low_micros), int(row.likely_micros), int(row.high_micros)),
                 )
                 for row in conn.execute(select(approvals).order_by(approvals.c.id.desc()).limit(limit))
             ]
 
-    def approved_usd(self, day: str, by_rule: bool | None = None) -> float:
+    def approved(self, day: str, by_rule: bool | None = None) -> Micros:
         with self._db.read() as conn:
             return _approved(conn, day, by_rule)
 
@@ -117,7 +119,7 @@ class SqlSpeech:
         return found
 
 
-def _approved(conn: Connection, day: str, by_rule: bool | None) -> float:
+def _approved(conn: Connection, day: str, by_rule: bool | None) -> Micros:
     begin = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
     wanted: list[ColumnElement[bool]] = [
         approvals.c.at >= begin.timestamp(),
@@ -125,4 +127,4 @@ def _approved(conn: Connection, day: str, by_rule: bool | None) -> float:
     ]
     if by_rule is not None:
         wanted.append(approvals.c.rule != "" if by_rule else approvals.c.rule == "")
-    return float(conn.execute(select(func.coalesce(func.sum(approvals.c.usd_high), 0.0)).where(*wanted)).scalar_one())
+    return int(conn.execute(select(func.coalesce(func.sum(approvals.c.high_micros), 0)).where(*wanted)).scalar_one())

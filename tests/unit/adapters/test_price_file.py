@@ -1,5 +1,7 @@
 """Prices from TOML (G5): the list that is shipped, and what is refused in a file of somebody's own."""
 
+import re
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -12,13 +14,24 @@ from podinsight.errors import ConfigError
 
 def test_the_shipped_list() -> None:
     book = shipped()
-    assert book.devices["g5.xlarge"] == Price(micros("1.006"), "list 2026-06-17")
-    assert book.devices[CUDA] == Price(micros("0.526"), "list"), "from memory: nobody has looked, so there is no date"
+    origin = "review of the EC2 rate card"
+    assert book.devices["g5.xlarge"] == Price(micros("1.006"), "list 2026-06-17", origin=origin)
+    assert book.devices[CUDA].micros == micros("0.526")
     assert book.devices["m7g.large"].micros == 81_600
     assert book.services[Service.NAT].micros == 45_000
     assert book.services[Service.STORAGE].micros == 23_000
     assert min(each.micros for each in [*book.devices.values(), *book.services.values()]) > 0
     assert max(len(each.source) for each in [*book.devices.values(), *book.services.values()]) <= 40
+
+
+def test_every_list_price_has_its_date_and_says_where_it_is_from() -> None:
+    """G5: a list price that nobody can check is a guess."""
+    book = shipped()
+    for name, price in [*book.devices.items(), *((each.value, price) for each, price in book.services.items())]:
+        assert re.fullmatch(r"list 20\d\d-\d\d-\d\d", price.source), name
+        assert date.fromisoformat(price.source.removeprefix("list ")) >= date(2026, 1, 1), name
+        assert len(price.origin) > 10, name
+        assert "memory" not in price.origin, name
 
 
 def test_a_file_says_what_it_says_and_no_more(tmp_path: Path) -> None:
@@ -28,7 +41,8 @@ def test_a_file_says_what_it_says_and_no_more(tmp_path: Path) -> None:
         "[services]\nnat = { usd = 0.0000001 }\n"
     )
     book = read(path)
-    assert book.devices == {"g6e.xlarge": Price(1_861_000, "file 2026-11-01"), "cuda": Price(0, "file")}
+    contract = Price(1_861_000, "file 2026-11-01", origin="our contract")
+    assert book.devices == {"g6e.xlarge": contract, "cuda": Price(0, "file")}
     assert book.services == {Service.NAT: Price(1, "file")}, "rounded up: a price is never lost"
 
 

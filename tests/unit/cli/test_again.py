@@ -12,10 +12,10 @@ from podinsight.adapters.memory_speech import ScriptedTranscriber
 from podinsight.domain.episode import Episode
 from podinsight.domain.work import State
 from podinsight.services.dispatch import dispatch
-from podinsight.services.join import GpuPrice
 from podinsight.services.transcribe import TranscribePorts, transcribe_episode
 from tests.support.audio import tone, unlike
 from tests.support.planning import plan
+from tests.support.transcripts import PRICES
 from tests.unit.cli.desk import TIMES, Desk
 from tests.unit.cli.test_approval import approvals, approved_by, params, rows, waiting
 
@@ -26,7 +26,7 @@ BETTER = {"source": "whisper", "model": "large-v3", "words": 10_000, "coverage":
 def do(desk: Desk) -> None:
     """What beat and the workers make of what is waiting."""
     dispatch(desk.store, desk.queue)
-    ports = TranscribePorts(desk.store, desk.world.objects, ScriptedTranscriber(), None, GpuPrice(0.5, 12.0))
+    ports = TranscribePorts(desk.store, desk.world.objects, ScriptedTranscriber(), None, PRICES)
     for task, (episode_id,) in desk.queue.take():
         if task == "plan_episode":
             plan(desk.store, desk.world.objects, episode_id)

@@ -63,7 +63,7 @@ def approved_by(desk: Desk) -> list[object]:
 def approvals(desk: Desk) -> list[Any]:
     assert isinstance(desk.store, SqlStore)
     with desk.store.db.read() as conn:
-        return list(conn.exec_driver_sql('SELECT "by", rule, why, episodes, usd_high FROM approvals ORDER BY id'))
+        return list(conn.exec_driver_sql('SELECT "by", rule, why, episodes, high_micros FROM approvals ORDER BY id'))
 
 
 def measured(desk: Desk, speed: float, device: str = "cuda", model: str = "tiny.en") -> None:
@@ -85,7 +85,7 @@ def test_a_cpu_needs_nobody(desk: Desk) -> None:
     assert said["quote"]["usd"] == {"low": 0.0, "likely": 0.0, "high": 0.0}
     assert said["quote"]["approved_by_rule"] == FREE_RULE
     assert approved_by(desk) == [FREE_RULE] * 3
-    assert [(row.rule, row.usd_high) for row in approvals(desk)] == [(FREE_RULE, 0.0)]
+    assert [(row.rule, row.high_micros) for row in approvals(desk)] == [(FREE_RULE, 0)]
 
 
 def test_without_a_live_worker_the_device_of_this_machine_counts(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,13 +143,15 @@ def test_approve_shows_the_quote_and_lets_it_run(rented: Desk) -> None:
     assert rented.run("approve", first.id, "--yes").stderr == "podrun: first-show/guid-1 does not wait for approval\n"
     result = rented.run("approve", "--all", answer="y\n")
     assert result.exit_code == 0
-    assert "Approve 2 transcriptions for $0.0000 to $0.000" in result.stderr
+    assert "Approve 2 transcriptions for $0.0000 to $0.1" in result.stderr
     assert waiting(rented) == 0
     first_one, second_one = approvals(rented)
     assert (first_one.by, first_one.rule, first_one.why, first_one.episodes) == ("ada", "", "a trial", 1)
     assert second_one.episodes == 2
     listed = [(each["by"], each["why"], each["episodes"]) for each in rented.json("approvals")["approvals"]]
     assert (len(listed), listed[-1]) == (2, ("ada", "a trial", 1))
+    amounts = [(each["micros"]["high"], each["usd"]["high"]) for each in rented.json("approvals")["approvals"]]
+    assert amounts == [(row.high_micros, row.high_micros / 1e6) for row in (second_one, first_one)]
     assert "a trial" in rented.run("approvals").stdout
     assert rows(rented)[0][1] != "waits for approval"
     assert rented.run("approve", "--all").stdout == "nothing waits for approval\n"
@@ -237,6 +239,7 @@ def test_a_terminal_is_known_as_one(
 
 
 def test_a_standing_rule_approves_up_to_its_limits(rented: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODINSIGHT_FLEET", "fixed")  # what a worker idles is the same for one as for three
     high = rented.json("transcribe", "--dry-run", "--model", "tiny.en", "--limit", "1")["transcribe"]["quote"]["usd"][
         "high"
     ]
@@ -251,10 +254,12 @@ def test_a_standing_rule_approves_up_to_its_limits(rented: Desk, monkeypatch: py
     assert [(row.rule[:5], row.episodes) for row in approvals(rented)] == [("rule:", 1)] * 2
     said = rented.json("approve", "--all", "--dry-run")["quote"]
     assert said["approved_today_usd"] == pytest.approx(2 * high, rel=0.2)
+    assert said["approved_today_micros"] == sum(row.high_micros for row in approvals(rented))
     assert rented.run("approve", ids[2], "--yes").exit_code == 0
 
 
 def test_two_commands_at_once_do_not_share_a_rules_last_dollars(rented: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODINSIGHT_FLEET", "fixed")
     monkeypatch.setenv("PODINSIGHT_APPROVE_USD_PER_RUN", "0.2")
     monkeypatch.setenv("PODINSIGHT_APPROVE_USD_PER_DAY", "0.3")
     hour = {"tiny.en": [replace(rented.episodes()[0], audio_seconds=3600.0)]}  # high figure: $0.1512
@@ -282,7 +287,9 @@ def test_a_quote_goes_by_what_was_measured(rented: Desk) -> None:
     said = rented.json(*words)["transcribe"]
     quote = said["quote"]
     assert quote["device_seconds"]["likely"] == pytest.approx(said["audio_seconds"] / 50)
-    assert quote["micros"]["likely"] == math.ceil(said["audio_seconds"] / 50 / 3600 * 526_000), "rounded up"
+    gpu = next(line["cost"] for line in quote["lines"] if line["item"] == "gpu")
+    assert gpu["likely"] == math.ceil(said["audio_seconds"] / 50 / 3600 * 526_000), "rounded up"
+    assert quote["micros"]["likely"] == sum(line["cost"]["likely"] for line in quote["lines"])
     assert quote["usd"]["likely"] == quote["micros"]["likely"] / 1e6
     text = rented.run(*words).stdout
     assert "quote: 3 episodes, 0:03 min of audio\n" in text

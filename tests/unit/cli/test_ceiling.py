@@ -116,7 +116,10 @@ def test_a_quote_that_may_go_over_is_said(paid: Desk, monkeypatch: pytest.Monkey
     assert paid.run(*TRANSCRIBE, "--dry-run", "--max-usd", "1").stderr == ""
     monkeypatch.setenv("PODINSIGHT_LEASE_SECONDS", "0.2")
     monkeypatch.setenv("PODINSIGHT_RENEW_SECONDS", "0.05")
-    said = paid.json(*TRANSCRIBE, "--dry-run")["transcribe"]["quote"]["micros"]
+    lines = paid.json(*TRANSCRIBE, "--dry-run")["transcribe"]["quote"]["lines"]
+    costs = [line["cost"] for line in lines if line["item"] != "start and idle"]  # which no command pays for
+    said = {figure: sum(each[figure] for each in costs) for figure in ("likely", "high")}
+    assert len(costs) == len(lines) - 1
     assert 200 < said["likely"] < said["high"]
     for amount, words in (
         (said["likely"] - 1, f"likely {usd(said['likely'])}, and --max-usd is "),

@@ -1,5 +1,6 @@
 """podrun costs quote: what a manifest would cost, by line, and when it would be done (G4)."""
 
+import math
 import time
 from pathlib import Path
 
@@ -10,11 +11,12 @@ from podinsight.adapters.database import SqlStore
 from podinsight.cli.estimate import gpu_document, gpu_words
 from podinsight.domain.days import day_of
 from podinsight.domain.money import Unit
+from podinsight.domain.quote import FREE_RULE
 from podinsight.ports import Bearer, Entry
 from tests.unit.cli.desk import Desk
 from tests.unit.cli.test_approval import TRANSCRIBE, fetched, measured, rows
 
-ITEMS = ["cpu", "nat", "gpu", "storage", "metrics", "spot interruptions", "retries"]
+ITEMS = ["cpu", "nat", "gpu", "start and idle", "storage", "metrics", "spot interruptions", "retries"]
 
 
 @pytest.fixture
@@ -35,13 +37,22 @@ def test_every_line_and_the_finish_time(desk: Desk, manifest: str) -> None:
     assert lines[0] == "3 rows, 3 episodes still to be paid for"
     assert "12 × real time is assumed, nothing was measured yet" in lines[1]
     assert lines[2].split() == ["line", "quantity", "price", "low", "likely", "high"]
-    assert [line.split("  ")[0] for line in lines[3:11]] == [*ITEMS, "total"]
+    assert [line.split("  ")[0] for line in lines[3:12]] == [*ITEMS, "total"]
     gpu = next(line for line in lines if line.startswith("gpu"))
-    assert "$0.526 (list)" in gpu
-    assert lines[11].startswith("takes ")
-    assert lines[11].endswith("with 1 worker (cuda)")
-    assert lines[12].startswith("done 20")
+    assert "$0.526 (list" in gpu
+    assert lines[12].startswith("takes ")
+    assert lines[12].endswith("with 1 worker (cuda)")
+    assert lines[13].startswith("done 20")
+    assert lines[14:] == ["how long 1 download will take is not in it: nobody has measured that"]
     assert rows(desk) == [], "nothing is changed"
+
+
+PRICE_OF_CUDA = {
+    "micros": 526_000,
+    "source": "list 2026-11-22",
+    "estimated": False,
+    "origin": "that of g4dn.xlarge",
+}  # G5: with date and source
 
 
 def test_the_lines_add_up_in_json(desk: Desk, manifest: str) -> None:
@@ -50,20 +61,64 @@ def test_the_lines_add_up_in_json(desk: Desk, manifest: str) -> None:
     quote = said["quote"]
     assert (said["rows"], quote["episodes"], quote["workers"]) == (3, 3, 1)
     assert [line["item"] for line in quote["lines"]] == ITEMS
+    assert quote["price"] == PRICE_OF_CUDA
+    assert next(line["price"] for line in quote["lines"] if line["item"] == "gpu") == PRICE_OF_CUDA
     for figure in ("low", "likely", "high"):
         assert sum(line["cost"][figure] for line in quote["lines"]) == quote["micros"][figure]
         assert quote["usd"][figure] == quote["micros"][figure] / 1e6
     assert quote["micros"]["low"] < quote["micros"]["likely"] < quote["micros"]["high"]
-    assert quote["done_in_seconds"] == quote["device_seconds"]
+    for figure, start in (("low", 0), ("likely", 15), ("high", 15 + 60)):
+        assert quote["done_in_seconds"][figure] == pytest.approx(quote["device_seconds"][figure] + start)
+    assert quote["downloads"] == 1
 
 
-def test_more_workers_are_done_sooner(desk: Desk, manifest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fixed_fleet_decodes_with_all_it_has_and_idles_on_nobodys_account(
+    desk: Desk, manifest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G4: what runs anyway is no cost of this."""
+    scaling = desk.json("costs", "quote", manifest)["quote"]
+    monkeypatch.setenv("PODINSIGHT_FLEET", "fixed")
     one = desk.json("costs", "quote", manifest)["quote"]
+    assert one["done_in_seconds"] == one["device_seconds"]
+    assert one["lines"] == [line for line in scaling["lines"] if line["item"] != "start and idle"]
     monkeypatch.setenv("PODINSIGHT_GPU_WORKERS", "4")
     four = desk.json("costs", "quote", manifest)["quote"]
-    assert four["micros"] == one["micros"]
+    assert (four["micros"], four["workers"]) == (one["micros"], 4)
     assert four["done_in_seconds"]["likely"] == pytest.approx(one["done_in_seconds"]["likely"] / 4)
     assert "  4 workers are done in " in desk.run(*TRANSCRIBE[:-1], "--dry-run").stdout
+
+
+def test_a_scaling_fleet_starts_no_more_than_it_needs(
+    desk: Desk, manifest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G4, G6: `gpu_workers` is the most there may be."""
+    monkeypatch.setenv("PODINSIGHT_GPU_WORKERS", "4")
+    assert desk.json("costs", "quote", manifest)["quote"]["workers"] == 1
+    assert "  1 worker is done in " in desk.run(*TRANSCRIBE[:-1], "--dry-run").stdout
+    took = desk.json("costs", "quote", manifest)["quote"]["device_seconds"]["likely"]
+    monkeypatch.setenv("PODINSIGHT_FLEET_DRAIN_SECONDS", str(took / 2.5))
+    three = desk.json("costs", "quote", manifest)["quote"]
+    assert three["workers"] == 3
+    assert three["done_in_seconds"]["likely"] == pytest.approx(took / 3 + 15)
+    idle = next(line["cost"] for line in three["lines"] if line["item"] == "start and idle")
+    seconds = 3 * 15 + 60 + 120 + 300
+    assert (idle["low"], idle["likely"]) == (0, math.ceil(seconds * 526_000 / 3600)), "cuda at $0.526"
+
+
+def test_a_small_job_is_quoted_with_what_its_worker_idles(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """G4: a few seconds of work, and a worker that starts, waits for the grace and goes."""
+    fetched(desk)
+    monkeypatch.setenv("PODINSIGHT_CPU_HOUR_USD", "3.6")
+    monkeypatch.setenv("PODINSIGHT_FLEET_GRACE_SECONDS", "30")
+    desk.start_worker("gpu", "cpu")
+    quote = desk.json("transcribe", "--dry-run")["transcribe"]["quote"]
+    idle = next(line["cost"] for line in quote["lines"] if line["item"] == "start and idle")
+    assert idle == {"low": 0, "likely": 45_000, "high": 210_000}
+    assert quote["micros"]["likely"] > 45_000
+    monkeypatch.setenv("PODINSIGHT_CPU_HOUR_USD", "0")
+    free = desk.json("transcribe", "--dry-run")["transcribe"]["quote"]
+    assert (free["micros"], free["approved_by_rule"]) == ({"low": 0, "likely": 0, "high": 0}, FREE_RULE)
+    assert "start and idle" not in [line["item"] for line in free["lines"]]
 
 
 def test_what_is_approved_and_not_done_is_still_to_be_paid_for(desk: Desk, manifest: str) -> None:
@@ -126,7 +181,7 @@ def test_the_price_of_a_rented_gpu_is_that_of_the_book(state: Path, monkeypatch:
     monkeypatch.setenv("PODINSIGHT_PRICES_FILE", str(state.parent / "prices.toml"))
     settings = settings_module.load()
     assert gpu_document(settings, 43_200.0) == {"gpu_estimate_usd": 0.4, "gpu_hour_usd": 0.4, "gpu_speed": 12.0}
-    assert "$0.4000 on a rented GPU (an estimate: $0.4 an hour, 12 × real time)" in gpu_words(settings, 43_200.0)
+    assert "$0.4000 on a rented GPU (an estimate: $0.40 an hour, 12 × real time)" in gpu_words(settings, 43_200.0)
 
 
 def test_in_the_cloud_the_rest_is_paid_too(desk: Desk, manifest: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,37 @@ def test_a_starting_worker_of_a_free_cpu_burns_nothing(desk: Desk, monkeypatch: 
     assert desk.json("fleet", "status")["burn_micros_per_hour"] == 526_000
 
 
+def test_the_log_keeps_who_shut_and_opened_it_and_why(desk: Desk) -> None:
+    """G7: `fleet start` needs a name and a reason, and both stay on record, like those of the stop before it."""
+    assert "its size was never changed" in desk.run("fleet", "log").stdout
+    assert desk.json("fleet", "log") == []
+    desk.store.workers.set_desired("gpu", 1, "cost guard", "2 episodes wait\x1b[2J")
+    desk.run("fleet", "stop", "--by", "ada", "--why", "over the holidays")
+    desk.run("fleet", "start", "--by", "bob", "--why", "back")
+    headers, *rows = desk.run("fleet", "log").stdout.splitlines()
+    assert headers.split() == ["when", "what", "workers", "by", "why"]
+    assert [" ".join(row.split()[2:]) for row in rows] == [
+        "opened 0 → 1 bob back",
+        "shut 1 → 0 ada over the holidays",
+        "sized 0 → 1 cost guard 2 episodes wait [2J",
+    ]
+    (last,) = desk.json("fleet", "log", "--limit", "1")
+    assert {name: last[name] for name in ("what", "group", "before", "after", "by", "why")} == {
+        "what": "opened",
+        "group": "gpu",
+        "before": 0,
+        "after": 1,
+        "by": "bob",
+        "why": "back",
+    }
+    desk.run("emergency-shutdown", "--local", *NAMED)
+    desk.run("resume", "--by", "eve", "--why", "over")
+    assert [(each["what"], each["by"], each["why"]) for each in desk.json("fleet", "log", "--limit", "2")] == [
+        ("opened", "eve", "over"),
+        ("shut", "ada", "emergency shutdown: drill"),
+    ]
+
+
 def test_stop_shuts_it_and_start_opens_it_with_what_it_had(desk: Desk) -> None:
     desk.store.workers.set_desired("gpu", 1)
     assert "shut (by ada: drill)" in desk.run("fleet", "stop", *NAMED).stdout
@@ -104,6 +135,27 @@ def test_an_emergency_shutdown_leaves_evidence_and_a_dry_run_leaves_nothing(desk
     assert len(list((state / "evidence").iterdir())) == 2
     assert desk.json("resume", "--by", "ada", "--why", "over")["fleet_opened"]
     assert desk.store.workers.desired() == {"gpu": 1}
+
+
+def test_an_emergency_shutdown_tells_people_by_itself(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """G7: at once and without beat; whoever cannot be told is named without his address, and told by the next sweep."""
+    token = "tok3nthatNobodyMaySee"
+    desk.web.serve(f"/{token}", b"ok")
+    monkeypatch.setenv("PODINSIGHT_NOTIFY_CRITICAL", f"json://127.0.0.1:{desk.web.port}/{token}")
+    desk.store.workers.set_desired("gpu", 1)
+    said = desk.run("emergency-shutdown", "--local", *NAMED)
+    assert (said.exit_code, "not told" in said.stderr) == (0, False)
+    (request,) = desk.web.requests(f"/{token}")
+    assert "emergency shutdown of GPU work by ada: drill" in json.loads(request.body)["title"]
+    assert desk.store.alerts.unsent(9) == []
+    desk.run("resume", "--by", "ada", "--why", "over")
+
+    desk.web.fail(f"/{token}", 500)
+    said = desk.run("emergency-shutdown", "--local", *NAMED)
+    assert said.exit_code == 0
+    assert "people were not told yet: could not be told: JSON; the next sweep tries again" in said.stderr
+    assert token not in said.output
+    assert len(desk.store.alerts.unsent(9)) == 1
 
 
 def test_work_needs_no_gpu_worker_where_one_comes_with_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

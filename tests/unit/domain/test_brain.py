@@ -11,7 +11,7 @@ from podinsight.domain.brain import Decision, Memory, decide
 from podinsight.domain.control import Control, Mode
 from podinsight.domain.fleet import InstanceState as State
 from podinsight.domain.money import cost, micros
-from podinsight.domain.pool import Demand, Level, Machine, Rules, ahead, economy
+from podinsight.domain.pool import Demand, Level, Machine, Rules, ahead, economy, economy_item
 
 NOW, PRICE, SPEED = 1_000_000.0, 210_000, 40.0
 HOUR_OF_WORK = 3600 * SPEED
@@ -81,7 +81,7 @@ def test_whatever_is_seen_the_promises_hold(
         spent = sum(cost(rules.stop, one.hour_micros) for one in paid)
         spent += sum(cost(rules.sweep, one.hour_micros) for one in stays)
         spent += (made.desired - len(stays)) * cost(max(60, rules.sweep + rules.stop), PRICE)
-        assert all(level.spent + level.reserved + spent < level.ceiling for level in levels)
+        assert all(level.spent + level.reserved + spent < max(level.ceiling, 1) for level in levels)
     if control == Control() and not levels:
         assert not set(made.drain) or len(paid) > most, "less work never drains a lease holder"
 
@@ -184,6 +184,19 @@ def test_a_stop_level_is_looked_at_ahead_and_frozen_in_time() -> None:
     assert spent > micros("39.70"), "what was left was used"
 
 
+def test_what_costs_nothing_fits_under_a_level_of_nothing() -> None:
+    """G3: a level of $0 stops at the first micro-dollar; one that is reached stops what costs nothing, too."""
+    nothing, reached = Level("gpu_day", 0, 0), Level("day", 100, 100)
+    free = [machine(f"m{n}", leases=1, price=0) for n in range(2)]
+    made = decide(NOW, Demand(1e7, 99), free, RULES, SPEED, 0, Control(), (nothing,), Memory())
+    assert (made.desired, made.drain, made.freeze) == (8, (), None)
+    for level in (replace(nothing, spent=1), replace(nothing, reserved=1), reached):
+        made = decide(NOW, Demand(1e7, 99), free, RULES, SPEED, 0, Control(), (nothing, level), Memory())
+        assert (made.desired, made.freeze) == (0, level)
+    dear = ask(Demand(1e6, 99), levels=(nothing,))
+    assert (dear.desired, dear.freeze, dear.why) == (0, nothing, "gpu_day has 0 of 0 micro-dollars left")
+
+
 def test_a_number_that_hovers_at_the_ceiling_does_not_launch_and_stop_in_turns() -> None:
     """A launch must fit with its start; what runs already needs less."""
     room = cost(RULES.sweep + RULES.stop, PRICE) + 1
@@ -227,6 +240,19 @@ def test_economy_begins_at_80_per_cent_and_ends_below_60() -> None:
     assert economy(False, [], micros("2.50"))
     assert not economy(True, [], micros("2.49"))
     assert ask(Demand(1e9, 99), control=Control(economy=True)).desired == 4
+
+
+def test_economy_begins_at_the_level_of_an_item_or_80_per_cent_of_its_stop_level() -> None:
+    """G8: whichever is less; the stop level of an item is one like the others."""
+    own = micros("2.50")
+    assert economy_item(own, None) == own
+    assert economy_item(own, micros(10)) == own
+    assert economy_item(own, micros(3)) == micros("2.40")
+    assert economy_item(None, micros(10)) == micros(8)
+    assert economy_item(own, 0) == own, "a level of nothing is none to save under"
+    assert economy_item(None, None) is None
+    assert economy_item(None, 1) == 1, "rounded up"
+    assert not economy(False, [], micros(99), None)
 
 
 @pytest.mark.parametrize(("speed", "price"), [(0.0, PRICE), (SPEED, -1)])

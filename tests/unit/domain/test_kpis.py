@@ -2,8 +2,24 @@ from dataclasses import replace
 
 import pytest
 
-from podinsight.domain.kpis import cost_usd, gpu_estimate_usd, kpis
-from podinsight.domain.transcript import Part, Segment, join
+from podinsight.domain.kpis import device_cost, gpu_estimate
+from podinsight.domain.kpis import kpis as kpis_of
+from podinsight.domain.money import DOLLAR, Micros, Unit, micros, milliseconds
+from podinsight.domain.prices import CPU, CUDA, GPU_HOUR, GPU_SPEED, LOCAL, Price, PriceBook
+from podinsight.domain.transcript import Part, Segment, Transcript, join
+from podinsight.ports import Entry
+
+BOOK = PriceBook({CPU: LOCAL, CUDA: Price(GPU_HOUR, "test")})
+
+
+def book(cpu: Micros, cuda: Micros) -> PriceBook:
+    return PriceBook({CPU: Price(cpu, "settings"), CUDA: Price(cuda, "settings")})
+
+
+def kpis(
+    transcript: Transcript, parts: list[Part], prices: PriceBook = BOOK, speed: float = GPU_SPEED
+) -> dict[str, object]:
+    return kpis_of(transcript, parts, prices, speed)
 
 
 def part(n: int, seconds: float, device: str = "cpu", compute_type: str = "int8") -> Part:
@@ -37,16 +53,16 @@ def test_the_figures_of_a_transcript() -> None:
         "device": "cpu",
         "compute_type": "int8",
         "cost_usd": 0.0,
-        "gpu_estimate_usd": 0.002435,
+        "gpu_estimate_usd": 0.002436,
     }
 
 
 def test_several_devices_and_a_price_of_ones_own() -> None:
     parts = [part(0, 10, "cuda", "float16"), part(1, 30)]
-    document = kpis(join(parts, "tiny.en", ()), parts, gpu_hour_usd=1.0, gpu_speed=1.0)
+    document = kpis(join(parts, "tiny.en", ()), parts, book(0, DOLLAR), 1.0)
     assert (document["device"], document["compute_type"]) == ("cpu,cuda", "float16,int8")
-    assert document["gpu_estimate_usd"] == round(200 / 3600, 6)
-    assert document["cost_usd"] == round(5 / 3600, 6), "the device time of the GPU alone"
+    assert document["gpu_estimate_usd"] == 0.055556
+    assert document["cost_usd"] == 0.001389, "the device time of the GPU alone"
 
 
 def test_a_smaller_model_that_helped_out_is_counted() -> None:
@@ -78,17 +94,34 @@ def test_no_audio_and_no_time_divide_by_nothing() -> None:
 
 
 def test_the_cost_is_that_of_the_device_that_was_used() -> None:
-    assert cost_usd([part(0, 3600, "cuda"), part(1, 7200, "cpu")], 2.0) == 1.0
-    with pytest.raises(ValueError, match="price"):
-        cost_usd([], -1.0)
+    """T5, G1: by the price book, whatever the device; what nobody has named is reckoned at the dearest GPU."""
+    parts = [part(0, 3600, "cuda"), part(1, 7200, "cpu"), part(2, 7200, "mps"), part(3, 7200, "none")]
+    assert device_cost(parts, book(0, 2 * DOLLAR)) == 3 * DOLLAR
+    assert device_cost(parts, book(DOLLAR // 10, 2 * DOLLAR)) == micros("3.1")
+    assert device_cost([], BOOK) == 0
+    document = kpis(join(parts, "tiny.en", ()), parts, book(DOLLAR // 10, 2 * DOLLAR))
+    assert document["cost_usd"] == 3.1
+
+
+def test_the_cost_is_rounded_as_the_ledger_rounds_it() -> None:
+    """G1: each part up to the micro-dollar, in whole numbers, as an entry of it would be."""
+    parts = [part(n, 0.0137 + n, device) for n, device in enumerate(("cuda", "cpu", "cuda"))]
+    prices = book(123_457, 526_001)
+
+    def entry(each: Part) -> Entry:
+        ms, hour = milliseconds(each.device_seconds), prices.device(each.device).micros
+        return Entry("transcribe", "gpu", ms, Unit.MILLISECONDS, hour)
+
+    assert device_cost(parts, prices) == sum(entry(each).micros for each in parts)
+    assert device_cost([part(0, 0.002, "cuda")] * 3, book(0, 1)) == 3
 
 
 def test_an_hour_by_the_run_book() -> None:
-    assert gpu_estimate_usd(3600) == pytest.approx(0.526 / 12)
-    assert gpu_estimate_usd(1000 * 3600) == pytest.approx(83 * 0.526, rel=0.01)
+    assert gpu_estimate(3600, GPU_HOUR, GPU_SPEED) == 43_834, "0.526 / 12, rounded up"
+    assert gpu_estimate(1000 * 3600, GPU_HOUR, GPU_SPEED) == pytest.approx(83 * GPU_HOUR, rel=0.01)
 
 
-@pytest.mark.parametrize(("price", "speed"), [(-1.0, 1.0), (1.0, 0.0), (1.0, -2.0)])
-def test_senseless_prices_are_refused(price: float, speed: float) -> None:
+@pytest.mark.parametrize(("price", "speed"), [(-1, 1.0), (1, 0.0), (1, -2.0)])
+def test_senseless_prices_are_refused(price: Micros, speed: float) -> None:
     with pytest.raises(ValueError, match="price"):
-        gpu_estimate_usd(1, price, speed)
+        gpu_estimate(1, price, speed)

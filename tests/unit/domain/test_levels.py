@@ -4,7 +4,7 @@ import pytest
 
 from podinsight.domain.budget import PROJECT_KEY, Budget, Level, Limits, Scope
 from podinsight.domain.days import begins_at
-from podinsight.domain.levels import stops, told, too_dear
+from podinsight.domain.levels import Halt, stops, told, too_dear
 from podinsight.domain.money import micros
 
 NOON = begins_at("2026-11-22") + 43_200
@@ -88,10 +88,20 @@ def test_alert_levels_tell_and_stop_nothing() -> None:
 
 def test_three_items_in_an_hour_or_their_mean_halt_the_pipeline() -> None:
     """G3, as the old procedure did."""
-    stop = micros(3)
-    assert too_dear(["a", "b"], [], stop) == ""
-    assert too_dear(["c", "a", "b"], [], stop).endswith("within an hour: a, b, c")
-    assert too_dear([], [micros(9), micros(9)], stop) == "", "two are no mean"
-    assert too_dear([], [micros(3)] * 3, stop) == ""
-    assert "3 episodes have cost $3.00" in too_dear([], [micros(3), micros(3), micros("3.000006")], stop - 1)
-    assert too_dear([], [micros(9)] * 3, None) == ""
+    halt = Halt()
+    assert too_dear(["a", "b"], [], halt) == ""
+    assert too_dear(["c", "a", "b"], [], halt).endswith("within an hour: a, b, c")
+    assert too_dear([], [micros(9), micros(9)], halt) == "", "two are no mean"
+    assert too_dear([], [micros(3)] * 3, halt) == ""
+    assert "3 episodes have cost $4.00 on average" in too_dear([], [micros(3), micros(3), micros(6)], halt)
+
+
+def test_when_items_halt_the_pipeline_is_settable() -> None:
+    """G3: all settable."""
+    assert "within an hour: a" in too_dear(["a"], [], Halt(items=1))
+    assert too_dear(["a", "b", "c"], [], Halt(items=4)) == ""
+    assert too_dear(["a", "b", "c"], [], Halt(items=0)) == "", "none do"
+    assert "within 60 s" in too_dear(["a", "b", "c"], [], Halt(seconds=60))
+    assert too_dear([], [micros(4)] * 3, Halt(mean=micros(4))) == ""
+    assert "over $4.00 (halt_mean_usd)" in too_dear([], [micros(4) + 1] * 3, Halt(mean=micros(4)))
+    assert too_dear([], [micros(9)] * 3, Halt(mean=None)) == ""

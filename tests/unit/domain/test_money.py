@@ -64,7 +64,7 @@ def test_a_time_is_taken_as_it_is_written() -> None:
 @pytest.mark.parametrize("unit", Unit)
 def test_a_price_is_for_so_many_units(unit: Unit) -> None:
     assert cost_of(PRICED[unit], unit, 90_000) == 90_000
-    assert cost_of(PRICED[unit] + 1, unit, 90_000) == 90_000 + (90_000 if unit is Unit.EACH else 1)
+    assert cost_of(PRICED[unit] + 1, unit, 90_000) == 90_000 + {Unit.EACH: 90_000, Unit.METRIC_HOURS: 124}.get(unit, 1)
 
 
 @pytest.mark.parametrize("seconds", [-1.0, math.nan, math.inf])

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podinsight.domain.money import micros
+from podinsight.domain.crew import Crew
+from podinsight.domain.money import DOLLAR, micros
 from podinsight.domain.prices import Price
 from podinsight.domain.quote import (
     ENOUGH_SECONDS,
@@ -143,8 +144,10 @@ def test_the_buffers_are_lines_of_their_own() -> None:
 
 def test_more_workers_are_done_sooner_for_the_same_money() -> None:
     found = asked(Audio(12 * HOUR, 10))
-    assert found.lasts(4).likely == pytest.approx(HOUR / 4)
-    assert found.lasts(0) == found.device_seconds, "one comes when there is work"
+    assert found.lasts == found.device_seconds
+    four = replace(found, crew=Crew(4))
+    assert four.lasts.likely == pytest.approx(HOUR / 4)
+    assert four.cost == found.cost
 
 
 @pytest.mark.parametrize(("price", "speed"), [(-1, 12.0), (500_000, 0.0)])
@@ -166,6 +169,18 @@ def test_a_total_adds_up_and_nothing_is_a_quote_of_nothing_at_the_same_price() -
     assert (nothing.episodes, nothing.usd, nothing.price) == (0, Range(0, 0, 0), PRICE)
     service = Line(Item.NAT, Range(1, 1, 1), "GB", Amounts(1, 2, 3))
     assert total([one], "cuda", PRICE, [service]).cost == one.cost + service.cost
+    assert (nothing.lasts, replace(nothing, crew=Crew(2, Range(1, 1, 1))).lasts) == (Range(0, 0, 0), Range(0, 0, 0))
+
+
+def test_idle_time_is_approved_with_the_rest_and_is_no_cost_of_the_work() -> None:
+    """T2: the whole sum is approved; G4: under `--max-usd` count the units of a command alone."""
+    one = asked(Audio(HOUR, 1))
+    idle = Line(Item.IDLE, Range(0, 1, 2), "h", Amounts(0, 500_000, 1_000_000), PRICE)
+    found = total([one], "cuda", PRICE, [idle])
+    assert (found.cost, found.cost_of_work) == (one.cost + idle.cost, one.cost)
+    assert [line.item for line in found.lines][:2] == [Item.GPU, Item.IDLE]
+    rule = SpendingRule(one.cost.high, one.cost.high)
+    assert (rule.covers(one), rule.covers(found)) == (True, False)
 
 
 @given(
@@ -185,16 +200,16 @@ def test_low_is_never_above_likely_nor_likely_above_high(
 
 @pytest.mark.parametrize(
     ("per_run", "per_day", "high", "covered"),
-    [(1, 2, 1.0, True), (1, 2, 1.01, False), (3, 2, 2.5, False), (0, 0, 0.0, False), (0, 5, 0.01, False)],
+    [(1, 2, 1.0, True), (1, 2, 1.000001, False), (3, 2, 2.5, False), (0, 0, 0.0, False), (0, 5, 0.01, False)],
 )
-def test_a_standing_rule_goes_by_the_high_figure(per_run: float, per_day: float, high: float, covered: bool) -> None:
+def test_a_standing_rule_goes_by_the_high_figure(per_run: int, per_day: int, high: float, covered: bool) -> None:
     high_alone = Line(Item.GPU, Range(0, 0, 0), "h", Amounts(0, 0, micros(str(high))))
     found = replace(asked(Audio(HOUR, 1)), lines=(high_alone,))
-    assert SpendingRule(per_run, per_day).covers(found) is covered
+    assert SpendingRule(per_run * DOLLAR, per_day * DOLLAR).covers(found) is covered
 
 
 def test_rows_keep_the_rule_or_else_the_person() -> None:
     found = asked(Audio(HOUR, 1))
     assert Approval("ada", "", "", found).stamp == "ada"
     assert Approval("ada", FREE_RULE, "", found).stamp == FREE_RULE
-    assert "$1.5 a command and $20 a day" in SpendingRule(1.5, 20).name
+    assert SpendingRule(micros("1.5"), micros(20)).name == "rule: up to $1.50 a command and $20.00 a day"

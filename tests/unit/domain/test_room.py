@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from podinsight.domain.budget import Budget, Scope
+from podinsight.domain.crew import Crew
 from podinsight.domain.money import micros
 from podinsight.domain.prices import Price
 from podinsight.domain.quote import Quote
@@ -20,22 +21,23 @@ BUDGETS = [
 ]
 
 
-def asked(gpu: str, cpu: str = "0", seconds: float = 60.0) -> Quote:
+def asked(gpu: str, cpu: str = "0", seconds: float = 60.0, workers: int = 1, idle: str = "0") -> Quote:
     def line(item: Item, likely: str) -> Line:
         return Line(item, Range(1, 1, 1), "h", Amounts(0, micros(likely), micros(100)))
 
-    lines = (line(Item.CPU, cpu), line(Item.GPU, gpu))
-    return Quote(1, 0, Range(1, 1, 1), Range(0, seconds, seconds), lines, "cuda", Price(1, "list"), "")
+    lines = (line(Item.CPU, cpu), line(Item.GPU, gpu), line(Item.IDLE, idle))
+    lasts = Range(0, seconds, seconds)
+    return Quote(1, 0, Range(1, 1, 1), lasts, lines, "cuda", Price(1, "list"), "", Crew(workers))
 
 
-def said(quote: Quote, ceilings: Mapping[Scope, int], workers: int = 1) -> list[str]:
-    return [str(each) for each in shortfalls(quote, workers, BUDGETS, {**ceilings})]
+def said(quote: Quote, ceilings: Mapping[Scope, int]) -> list[str]:
+    return [str(each) for each in shortfalls(quote, BUDGETS, {**ceilings})]
 
 
 def test_what_is_spent_and_reserved_is_not_left() -> None:
     level = {Scope.GPU_DAY: micros("0.10")}
     assert said(asked("0.05"), level) == []
-    (short,) = shortfalls(asked("0.050001"), 1, BUDGETS, level)
+    (short,) = shortfalls(asked("0.050001"), BUDGETS, level)
     assert str(short) == (
         "$0.10 of GPU work on 2026-11-22 leaves $0.05: it would be frozen before it is done (stop_gpu_day_usd)"
     )
@@ -46,6 +48,8 @@ def test_gpu_work_is_the_device_alone_and_the_rest_is_all() -> None:
     levels = {Scope.DAY: micros("0.2"), Scope.GPU_DAY: micros("0.2"), Scope.PROJECT: micros("0.25")}
     assert [each[:14] for each in said(asked("0.1", "0.11"), levels)] == ["$0.20 of the d"]
     assert len(said(asked("0.1", "0.16"), levels)) == 2
+    idle = said(asked("0.1", idle="0.06"), {Scope.GPU_DAY: micros("0.2")})
+    assert [each[:14] for each in idle] == ["$0.20 of GPU w"], "a device is one without work, too"
 
 
 def test_a_month_that_is_used_up_leaves_nothing() -> None:
@@ -60,6 +64,6 @@ def test_a_free_device_is_under_every_level() -> None:
 @pytest.mark.parametrize(("workers", "short"), [(1, 0), (3, 1)])
 def test_of_work_of_many_days_a_days_share_counts_for_the_day(workers: int, short: int) -> None:
     """Three days of one worker at a dollar a day; three workers spend all of it on one."""
-    long = asked("3", seconds=3 * 86_400.0)
-    assert len(said(long, {Scope.DAY: micros("1.50")}, workers)) == short
-    assert len(said(long, {Scope.PROJECT: micros("1.50")}, workers)) == 1
+    long = asked("3", seconds=3 * 86_400.0, workers=workers)
+    assert len(said(long, {Scope.DAY: micros("1.50")})) == short
+    assert len(said(long, {Scope.PROJECT: micros("1.50")})) == 1

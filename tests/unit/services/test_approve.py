@@ -9,7 +9,8 @@ from podinsight.adapters.database import SqlStore
 from podinsight.adapters.database.speech_days import add_speech
 from podinsight.domain.episode import Episode
 from podinsight.domain.hosts import HostLimits
-from podinsight.domain.money import micros
+from podinsight.domain.money import DOLLAR, micros
+from podinsight.domain.pool import Rules
 from podinsight.domain.prices import CPU, CUDA, LOCAL, Price, PriceBook, Service
 from podinsight.domain.quote import FREE_RULE, UNPRICED_RULE, Quote, SpendingRule
 from podinsight.domain.quote_lines import Amounts, Item, Line, Range
@@ -31,7 +32,7 @@ from tests.support.databases import open_migrated
 DAY = 86400.0
 HALF = Price(micros("0.5"), "test")
 BOOK = PriceBook({CPU: LOCAL, CUDA: HALF})
-PRICES = Prices(BOOK, 10.0, SpendingRule(2.0, 3.0))
+PRICES = Prices(BOOK, 10.0, SpendingRule(2 * DOLLAR, 3 * DOLLAR))
 HERE = "laptop"
 
 
@@ -139,7 +140,7 @@ def test_rules_look_at_what_they_approved_today(store: SqlStore, clock: ManualCl
 
 
 def test_what_costs_nothing_needs_nobody(store: SqlStore, clock: ManualClock) -> None:
-    none = Prices(BOOK, 10.0, SpendingRule(0.0, 0.0))
+    none = Prices(BOOK, 10.0, SpendingRule(0, 0))
     asked = quoted(store, clock, 0.0, "cpu")
     assert rule_for(store, asked, none, clock.now()) == FREE_RULE
     assert approve(store, asked, FREE_RULE, "ada", "", none) == FREE_RULE
@@ -156,7 +157,7 @@ def test_a_cpu_with_a_price_is_approved_like_any_other_device(store: SqlStore, c
     paid = replace(PRICES, book=PriceBook({CPU: Price(micros("3.6"), "settings"), CUDA: HALF}))
     asked = quote_episodes(store, {"base": [episode("a", audio_seconds=3600.0)]}, CPU, paid, clock.now())
     assert asked.cost.likely == micros("0.36"), "six minutes at a tenth of a cent a second"
-    assert rule_for(store, asked, replace(paid, rule=SpendingRule(0.0, 0.0)), clock.now()) == ""
+    assert rule_for(store, asked, replace(paid, rule=SpendingRule(0, 0)), clock.now()) == ""
     store.workers.register("g1", "far", "gpu", 1, 1, CPU)
     store.workers.register("g2", "far", "gpu", 2, 1, CUDA)
     assert device_of_work(store.workers, HERE, cpu, paid.book) == CPU, "it is the dearer one here"
@@ -171,6 +172,27 @@ def test_what_nobody_has_named_is_quoted_at_the_dearest_gpu(store: SqlStore, clo
     )
     assert (asked.price.micros, asked.price.estimated) == (micros("1.006"), True)
     assert asked.cost.likely == micros("1.006")
+
+
+def test_a_fleet_that_scales_is_quoted_with_its_starts_and_its_waiting(store: SqlStore, clock: ManualClock) -> None:
+    """G4: once, whatever number of models; a rule approves the sum (T2), and what is free stays so."""
+    scales = replace(PRICES, fleet=Rules(3, drain=1800.0, grace=30.0, settle=60.0, start=15.0, sweep=60.0))
+    of_both = {"base": [episode("a", audio_seconds=18_000.0)], "tiny": [episode("b", audio_seconds=18_000.0)]}
+    fixed, asked = (quote_episodes(store, of_both, CUDA, each, clock.now()) for each in (PRICES, scales))
+    (idle,) = (each for each in asked.lines if each.item is Item.IDLE)
+    assert (asked.crew.workers, fixed.crew.workers) == (2, 1), "an hour of work, half an hour to drain it"
+    assert idle.quantity.likely == pytest.approx(2 * (15 + 30) / 3600)
+    assert asked.cost_of_work == fixed.cost
+    assert asked.cost.high == fixed.cost.high + idle.cost.high
+    assert asked.lasts.likely == pytest.approx(fixed.lasts.likely / 2 + 15)
+    assert asked.downloads == 2
+    tight = replace(scales, rule=SpendingRule(fixed.cost.high, fixed.cost.high))
+    assert rule_for(store, fixed, tight, clock.now()) == tight.rule.name
+    assert rule_for(store, asked, tight, clock.now()) == ""
+    free = quote_episodes(store, of_both, CPU, scales, clock.now())
+    assert (free.cost, rule_for(store, free, tight, clock.now())) == (Amounts(), FREE_RULE)
+    nothing = quote_episodes(store, {"base": []}, CUDA, scales, clock.now())
+    assert (nothing.cost, nothing.lasts, nothing.downloads) == (Amounts(), Range(0, 0, 0), 0)
 
 
 def test_downloading_is_quoted_until_it_is_done(store: SqlStore, clock: ManualClock) -> None:

@@ -89,10 +89,10 @@ def test_storage_is_charged_once_where_it_has_a_price(guard: Guard) -> None:
     assert guard.rows.lines("storage") == []
     guard.ports = replace(guard.ports, prices=PriceBook({CPU: Price(0, "x")}, {Service.STORAGE: Price(23_000, "list")}))
     next_day(guard)
-    guard.store.memory.remember("daily", {})
     for _ in range(2):
-        check(guard)
         guard.store.memory.remember("daily", {})
+        guard.store.memory.remember("standing", {})
+        check(guard)
     (line,) = guard.rows.lines("storage")
     assert (line.entry.service, line.entry.quantity, line.entry.unit) == ("storage", 1, "MB-hours")
     assert line.bearer.day == day_of(begins_at(day) + 86_400)
@@ -155,7 +155,7 @@ def test_a_bill_that_cannot_be_read_is_said_and_not_asked_again_today(guard: Gua
 
 
 def test_a_part_that_fails_is_tried_again_and_keeps_no_other(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away() -> int:
+    def away(before: float) -> int:
         raise Unavailable("the catalogue is away")
 
     guard.ports = replace(guard.ports, prices=PriceBook({}, {Service.STORAGE: Price(23_000, "list")}))
@@ -163,7 +163,7 @@ def test_a_part_that_fails_is_tried_again_and_keeps_no_other(guard: Guard, monke
     next_day(guard)
     with monkeypatch.context() as patch:
         patch.setattr(guard.store.catalogue, "audio_bytes", away)
-        assert "storage: the catalogue is away" in check(guard)
+        assert "standing costs: the catalogue is away" in check(guard)
         report(guard)
     check(guard)
     assert guard.rows.lines("storage")

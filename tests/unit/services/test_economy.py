@@ -22,7 +22,7 @@ def saving(model: str) -> Sequence[str]:
 def economical(rows: Rows, objects: ObjectStore, on: bool = True) -> TranscribePorts:
     rows.store.control.write(Control(economy=on, by="cost guard"))
     plain = ports(rows, objects, ScriptedTranscriber())
-    return TranscribePorts(rows.store, objects, plain.transcriber, None, plain.price, saving=saving)
+    return TranscribePorts(rows.store, objects, plain.transcriber, None, plain.prices, saving=saving)
 
 
 def one(rows: Rows, speaking: TranscribePorts, episode_id: str) -> str:

@@ -1,14 +1,19 @@
 """Emergency shutdown on a simulated fleet: the order of things, proof by two clean reads, and what is not proven."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
+from podinsight.adapters.memory import MemoryNotifier
 from podinsight.adapters.memory_fleet import Make, MemoryFleet
+from podinsight.domain.alerts import Severity
 from podinsight.domain.budget import Limits
 from podinsight.domain.control import Control, Mode
 from podinsight.domain.fleet import Group, Rate, Zeroed
 from podinsight.errors import Unavailable
+from podinsight.ports import Notifier
 from podinsight.services.emergency import EmergencyPorts, Shutdown, plan, shut_down
 from podinsight.services.resume import ResumePorts, resume
 from tests.support.rows import Rows
@@ -26,6 +31,7 @@ class Drill:
         assert self.fleet.hold(self.names[0])
         self.left: list[str] = []
         self.pauses = 0
+        self.notifier = MemoryNotifier()
 
     def look(self) -> Sequence[str]:
         return self.left
@@ -34,8 +40,15 @@ class Drill:
         self.pauses += 1
         self.clock.advance(1)
 
+    def ports(self, look: Callable[[], Sequence[str]] | None = None) -> EmergencyPorts:
+        return EmergencyPorts(self.store, self.fleet, self.clock, look or self.look, self.pause, lambda: self.notifier)
+
     def shut_down(self, by: str = "ada", limit: float = 300.0) -> Shutdown:
-        return shut_down(EmergencyPorts(self.store, self.fleet, self.clock, self.look, self.pause), by, "fire", limit)
+        return shut_down(self.ports(), by, "fire", limit)
+
+    def waiting(self) -> list[str]:
+        """The keys of the alerts that the next sweep sends."""
+        return [each.alert.key for each in self.store.alerts.unsent(9)]
 
 
 @pytest.fixture
@@ -53,17 +66,18 @@ def test_zero_is_proven_by_two_clean_reads_and_the_freeze_stays(drill: Drill) ->
     control = drill.store.control.read()
     assert (control.gpu_frozen, control.by, control.why) == (True, "ada", "emergency shutdown: fire")
     assert drill.fleet.state().is_zero
-    (alert,) = drill.store.alerts.unsent(5)
-    assert alert.alert.severity == "critical"
+    (alert,) = drill.notifier.told
+    assert alert.severity is Severity.CRITICAL
+    assert (drill.waiting(), done.untold) == ([], ())
 
 
 def test_the_freeze_is_written_before_anything_is_stopped(drill: Drill) -> None:
     """G9: cut off in between, nothing starts again."""
 
     class Late(MemoryFleet):
-        def zero(self, reason: str) -> Zeroed:
+        def zero(self, why: str, by: str = "") -> Zeroed:
             assert drill.store.control.read().gpu_frozen
-            return super().zero(reason)
+            return super().zero(why, by)
 
     drill.fleet = Late(drill.clock, [Group("east", 0, 1, 4)])
     assert drill.shut_down().is_proven
@@ -77,7 +91,7 @@ def test_scenario_7_the_second_time_changes_nothing_and_keeps_the_first_sizes(dr
     assert (again.is_proven, again.froze, again.instances) == (True, False, ())
     assert again.snapshot == first.snapshot
     assert drill.store.control.history() == written
-    assert len(drill.store.alerts.unsent(5)) == 1
+    assert len(drill.notifier.told) == 1
 
 
 def test_one_resume_gives_back_what_was(drill: Drill) -> None:
@@ -111,8 +125,7 @@ def test_a_fleet_that_is_away_for_a_while_is_told_again(drill: Drill) -> None:
             drill.fleet.denied.clear()
         return ()
 
-    ports = EmergencyPorts(drill.store, drill.fleet, drill.clock, back_later, drill.pause)
-    done = shut_down(ports, "ada", "fire", 300)
+    done = shut_down(drill.ports(back_later), "ada", "fire", 300)
     assert done.is_proven
     assert "access denied" in done.reads[0].error
 
@@ -130,13 +143,65 @@ def test_an_instance_that_refuses_to_end_is_named(drill: Drill) -> None:
     assert done.unproven == (f"{drill.names[1]} lives",)
 
 
+def test_people_are_told_at_once_and_once_more_when_zero_is_not_proven(drill: Drill) -> None:
+    """G7: proof of zero or a loud failure; without beat and broker, and without a secret."""
+    drill.left = ["the agent at https://ada:hunter2@fleet.test/x lives"]
+    seen: list[list[str]] = []
+
+    def pause() -> None:
+        seen.append([each.title for each in drill.notifier.told])
+        drill.clock.advance(1)
+
+    done = shut_down(replace(drill.ports(), pause=pause), "ada", "fire", 10)
+    assert seen[0] == ["emergency shutdown of GPU work by ada: fire"], "before anybody waits"
+    frozen, unproven = drill.notifier.told
+    assert (unproven.severity, unproven.key) == (Severity.CRITICAL, f"{frozen.key}:unproven")
+    assert "by ada is UNPROVEN after 11 s" in unproven.title
+    assert "fleet.test" in unproven.body
+    assert "hunter2" not in unproven.body
+    assert (drill.waiting(), done.untold) == ([], ())
+
+
+def test_an_unproven_shutdown_is_told_of_when_gpu_work_was_frozen_before(drill: Drill) -> None:
+    drill.store.control.write(Control(gpu_frozen=True, by="bob", why="spent"))
+    drill.left = ["gpu-1 (pid 7) lives"]
+    drill.shut_down(limit=10)
+    assert [each.body.splitlines()[0] for each in drill.notifier.told] == ["gpu-1 (pid 7) lives"]
+
+
+def test_what_people_could_not_be_told_the_next_sweep_tells(drill: Drill) -> None:
+    drill.left = ["gpu-1 (pid 7) lives"]
+    key = f"emergency:{drill.clock.now():.3f}"
+    drill.notifier.down = {key, f"{key}:unproven"}
+    done = drill.shut_down(limit=10)
+    assert done.unproven == ("gpu-1 (pid 7) lives",)
+    assert done.untold == ("1 of 1 addresses could not be told (memory)",) * 2
+    assert drill.waiting() == [key, f"{key}:unproven"], "due now"
+
+
+def test_what_nobody_is_to_be_told_is_left_for_the_log_of_the_sweep(drill: Drill) -> None:
+    drill.notifier.quiet = {Severity.CRITICAL}
+    assert drill.shut_down().untold == ()
+    assert len(drill.waiting()) == 1
+
+
+def test_nothing_that_goes_wrong_with_telling_keeps_machines_running(drill: Drill) -> None:
+    def broken() -> Notifier:
+        raise RuntimeError("no module named apprise")
+
+    done = shut_down(replace(drill.ports(), notifier=broken), "ada", "fire")
+    assert done.is_proven
+    assert "apprise" in done.untold[0]
+    assert len(drill.waiting()) == 1
+
+
 def test_without_the_freeze_nothing_is_stopped(drill: Drill) -> None:
 
     class Away:
         def __getattr__(self, name: str) -> object:
             raise Unavailable("the database is away")
 
-    ports = EmergencyPorts(Away(), drill.fleet, drill.clock, drill.look, drill.pause)  # type: ignore[arg-type]
+    ports = replace(drill.ports(), store=cast(Any, Away()))
     with pytest.raises(Unavailable):
         shut_down(ports, "ada", "fire")
     assert [each.id for each in drill.fleet.state().living] == drill.names

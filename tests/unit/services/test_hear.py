@@ -25,7 +25,6 @@ from podinsight.domain.transcript import Part
 from podinsight.domain.work import Span, State
 from podinsight.errors import Abandoned, LeaseLost, Permanent
 from podinsight.ports import ObjectStore, SpeechRequest, Transcriber
-from podinsight.services.join import GpuPrice
 from podinsight.services.lease import LeaseTimes
 from podinsight.services.reconcile import reconcile
 from podinsight.services.transcribe import TranscribePorts, transcribe_episode
@@ -34,6 +33,7 @@ from tests.support.clock import ManualClock
 from tests.support.databases import open_migrated
 from tests.support.planning import plan
 from tests.support.rows import Rows
+from tests.support.transcripts import PRICES
 from tests.unit.services.test_plan import SOUND, fetched
 
 TIMES = LeaseTimes(90.0, 20.0, 600.0)
@@ -61,7 +61,7 @@ class Listening(ScriptedTranscriber):
 
 
 def ports(rows: Rows, objects: ObjectStore, transcriber: Transcriber) -> TranscribePorts:
-    return TranscribePorts(rows.store, objects, transcriber, None, GpuPrice(0.5, 12.0))
+    return TranscribePorts(rows.store, objects, transcriber, None, PRICES)
 
 
 def planned(rows: Rows, objects: ObjectStore, sound: bytes = SOUND * 300, **params: object) -> Episode:
@@ -288,7 +288,7 @@ def test_what_is_garbage_counts_as_gone(rows: Rows, objects: ObjectStore, name: 
 
 def test_a_chunk_is_left_to_who_has_a_device(rows: Rows, objects: ObjectStore) -> None:
     episode = planned(rows, objects)
-    without = TranscribePorts(rows.store, objects, None, None, GpuPrice(0.5, 12.0))
+    without = TranscribePorts(rows.store, objects, None, None, PRICES)
     with pytest.raises(Abandoned):
         transcribe_episode(without, episode.id, "g1", TIMES, lambda: False)
     assert rows.state(episode.id, "transcribe") is State.WAITING

@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from podinsight.domain.prices import CPU, CUDA, Price, PriceBook
 from podinsight.domain.transcript import Segment
 from podinsight.domain.work import State
 from podinsight.ports import ObjectStore
+from podinsight.services.join import KpiPrices
 from tests.support.rows import Rows
 from tests.support.transcripts import SEGMENTS, conforms, document, known, part, transcribe
 
@@ -43,6 +45,17 @@ def test_every_file_is_there_and_nothing_else(rows: Rows, objects: ObjectStore) 
     assert transcript["profile"] == {"engine": "scripted 1", "model": "base, tiny"}
     kpis = document(objects, f"{episode.stage}/kpis/kpis.json")
     assert (kpis["models"], kpis["coverage"], kpis["cost_usd"]) == ({"base": 1, "tiny": 1}, 0.95, 0.0)
+
+
+def test_what_it_cost_is_by_the_prices_of_the_ledger(rows: Rows, objects: ObjectStore) -> None:
+    """T5, G1: a CPU costs what the price book says of it, and so does the GPU to compare with."""
+    prices = KpiPrices(PriceBook({CPU: Price(72_000, "settings"), CUDA: Price(3_600_000, "prices.toml")}), 10.0)
+    (episode_id,) = rows.transcribes(1, chunks=2)
+    episode = transcribe(rows, objects, episode_id, (part(0), part(1)), prices=prices)
+    kpis = document(objects, f"{episode.stage}/kpis/kpis.json")
+    conforms("kpis-2", kpis)
+    assert (kpis["device_seconds"], kpis["cost_usd"]) == (10.0, 0.0002)
+    assert (kpis["audio_seconds"], kpis["gpu_estimate_usd"]) == (120.0, 0.012)
 
 
 @pytest.mark.parametrize("said", [SEGMENTS, (), (Segment(0.0, 0.0, "", speaker="Ann"),)])

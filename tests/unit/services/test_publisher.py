@@ -24,7 +24,6 @@ from podinsight.domain.work import State
 from podinsight.errors import Abandoned, Busy, LeaseLost, NotThere, Permanent, Transient, Unavailable
 from podinsight.ports import Body, CaptionParser, Fetcher, MediaProbe, ObjectStore, Piece, Probe
 from podinsight.services.fetch import FetchPorts, fetch_episode
-from podinsight.services.join import GpuPrice
 from podinsight.services.lease import LeaseTimes
 from podinsight.services.publisher import PublisherPorts, collect, publisher_part
 from podinsight.services.reconcile import reconcile
@@ -33,6 +32,7 @@ from podinsight.topology import AREAS
 from tests.support.clock import ManualClock
 from tests.support.databases import open_migrated
 from tests.support.planning import plan
+from tests.support.transcripts import PRICES
 
 TIMES = LeaseTimes(90.0, 20.0, 600.0)
 SECONDS = 60.0
@@ -120,7 +120,7 @@ class House:
 
     def ports(self, captions: CaptionParser | None = None, device: bool = True) -> TranscribePorts:
         transcriber = ScriptedTranscriber() if device else None
-        return TranscribePorts(self.store, self.objects, transcriber, captions or CaptionFiles(), GpuPrice(0.5, 12.0))
+        return TranscribePorts(self.store, self.objects, transcriber, captions or CaptionFiles(), PRICES)
 
     def take(self) -> str | None:
         """What the fetch worker does after its fetch."""

@@ -13,12 +13,11 @@ from podinsight.domain.transcript import Part, Segment
 from podinsight.domain.work import State
 from podinsight.errors import Transient
 from podinsight.ports import ObjectStore
-from podinsight.services.join import GpuPrice
 from podinsight.services.lease import LeaseTimes
 from podinsight.services.reconcile import reconcile
 from podinsight.services.transcribe import TranscribePorts, take_same_audio
 from tests.support.rows import APPROVED, PARAMS, Rows
-from tests.support.transcripts import SEGMENTS, conforms, document, known, part, transcribe
+from tests.support.transcripts import PRICES, SEGMENTS, conforms, document, known, part, transcribe
 
 SAME = "aa" * 32
 TIMES = LeaseTimes(90.0, 20.0, 600.0)
@@ -43,7 +42,7 @@ def same(rows: Rows, approved: str = APPROVED) -> str:
 
 def take(rows: Rows, objects: ObjectStore, episode_id: str) -> str | None:
     """What the fetch worker does after its fetch: it has no device."""
-    ports = TranscribePorts(rows.store, objects, None, None, GpuPrice(0.5, 12.0))
+    ports = TranscribePorts(rows.store, objects, None, None, PRICES)
     return take_same_audio(ports, episode_id, rows.worker("cpu"), TIMES, lambda: False)
 
 

@@ -8,7 +8,7 @@ from podinsight.adapters.apprise_notifier import AppriseNotifier
 from podinsight.adapters.local_fleet import LocalFleet
 from podinsight.adapters.memory import NoBilling
 from podinsight.adapters.memory_fleet import Make, MemoryFleet
-from podinsight.domain.budget import Level, Limits, accounts
+from podinsight.domain.budget import Level, Limits, Scope, accounts
 from podinsight.domain.control import Control, Mode
 from podinsight.domain.days import day_of
 from podinsight.domain.fleet import Group, Rate
@@ -19,7 +19,7 @@ from podinsight.domain.prices import PriceBook
 from podinsight.errors import Unavailable
 from podinsight.ports import Bearer, Entry, Fleet, ObjectStore
 from podinsight.services.guard import GuardPorts, GuardRules, freeze
-from podinsight.services.resume import ResumePorts, resume
+from podinsight.services.resume import ResumePorts, reached, resume
 from podinsight.services.scale import BURN, scale
 from podinsight.services.sweep import sweep
 from tests.support.rows import Rows
@@ -86,6 +86,34 @@ def test_the_fleet_grows_with_work_and_is_at_zero_within_the_grace(guarded: Guar
     assert guarded.run(60)[:3] == [3, 3, 3], "the grace"
     assert guarded.run(20)[-1] == 0
     assert guarded.rows.store.memory.recall(BURN) == {"micros": 0}
+
+
+def test_each_size_that_was_decided_is_on_record_with_its_reason(guarded: Guarded) -> None:
+    """G6: who reads it months later sees why there were so many."""
+    workers = guarded.rows.store.workers
+    fleet = LocalFleet(guarded.rows.store, guarded.clock, 4, 30.0, lambda _kind: MAKE.rate)
+    ids = guarded.rows.transcribes(6)
+    for name in ("g2", "g3"):
+        guarded.rows.worker(name, "gpu", 1)
+    scale(guarded.ports(fleet), guarded.rules)
+    (grown,) = workers.changes("gpu", 9)
+    assert (grown.what, grown.before, grown.after, grown.by) == ("sized", 0, 3, "cost guard")
+    assert "360 s of audio" in grown.why
+    for episode_id in ids:
+        guarded.rows.transcribe(episode_id)
+    for _ in range(30):
+        guarded.clock.advance(5)
+        for name in ("g1", "g2", "g3"):
+            workers.heartbeat(name)
+        scale(guarded.ports(fleet), guarded.rules)
+    *gone, first = workers.changes("gpu", 9)
+    assert first == grown
+    assert [(each.before, each.after, each.by) for each in gone] == [
+        (1, 0, "cost guard"),
+        (2, 1, "cost guard"),
+        (3, 2, "cost guard"),
+    ]
+    assert all("idle" in each.why or "no work" in each.why for each in gone)
 
 
 def test_burn_is_what_runs_until_it_could_have_been_stopped(guarded: Guarded) -> None:
@@ -190,6 +218,29 @@ def test_a_stop_level_that_leaves_no_room_freezes_gpu_work_and_says_so_once(guar
     assert alert.alert.key == "stop:gpu_day:2023-11-14"
 
 
+def test_machines_that_cost_nothing_come_under_levels_of_nothing(guarded: Guarded) -> None:
+    """G3: neither the brain nor the sweep freezes what costs nothing, and a resume sees no level that would; the first
+    micro-dollar does."""
+    nothing = Level((), 0)
+    limits = Limits(day=nothing, gpu_day=nothing, month=nothing, project=nothing)
+    free = replace(MAKE, rate=Rate(0, "settings"))
+    guarded.fleet = MemoryFleet(guarded.clock, [Group("zone-0", 0, 0, 4)], free)
+    guarded.rules = replace(guarded.rules, limits=limits)
+    guarded.rows.transcribes(6)
+    guarded.rows.store.workers.register("g1", "machine", "gpu", 1, 1, "cpu")
+    assert guarded.run(20) == [3] * 4
+    sweep(guarded.ports(), guarded.rules)
+    assert guarded.control == Control()
+    assert guarded.rows.store.alerts.unsent(5) == []
+    at_rest = ResumePorts(guarded.rows.store, guarded.fleet, guarded.clock, 90.0)
+    assert reached(at_rest, limits) == ()
+
+    guarded.spend(1)
+    assert [each.scope for each in reached(at_rest, limits)] == [Scope.DAY, Scope.GPU_DAY, Scope.MONTH, Scope.PROJECT]
+    assert guarded.run(10)[-1] == 0
+    assert guarded.control.gpu_frozen
+
+
 def test_the_month_halts_everything(guarded: Guarded) -> None:
     guarded.rules = replace(guarded.rules, limits=Limits(month=Level((), DOLLAR), gpu_day=Level()))
     guarded.rows.transcribes(1)
@@ -239,7 +290,7 @@ def test_scenario_11_a_scaler_that_fails_grows_nothing(guarded: Guarded) -> None
     before = guarded.rows.store.control.ticks()
 
     class Away(MemoryFleet):
-        def scale(self, desired: int) -> int:
+        def scale(self, desired: int, by: str = "", why: str = "") -> int:
             raise Unavailable(f"{desired} cannot be set")
 
     away = Away(guarded.clock, [Group("here", 0, 0, 4)], MAKE)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from podinsight.domain.budget import Level, Limits, Scope
 from podinsight.domain.control import Control, Mode
 from podinsight.domain.days import begins_at, day_of
 from podinsight.domain.fleet import FleetState, Group
+from podinsight.domain.levels import Halt
 from podinsight.domain.money import cost, micros
 from podinsight.domain.work import State
 from podinsight.errors import LeaseLost
@@ -122,6 +124,34 @@ def test_alert_levels_tell_once_and_stop_nothing(guard: Guard) -> None:
     assert not guard.control.stops
 
 
+def test_scenario_21_what_a_month_has_cost_in_its_last_minute_is_told_after_midnight(guard: Guard) -> None:
+    """G3: $50 a month tell; what is written down for November on the first of December is November's, and told once."""
+    guard.under(project=Level())
+    guard.clock.advance(begins_at("2023-11-30") + 86_400 - 30 - guard.clock.now())
+    guard.spend("49.99", day="2023-11-02", device="")
+    guard.sweep()
+    assert guard.told() == []
+    guard.clock.advance(60)
+    guard.spend("0.02", day="2023-11-30", device="")
+    for _ in range(3):
+        guard.sweep(60)
+    assert (guard.today, guard.told()) == ("2023-12-01", ["alert:month:2023-11:50000000"])
+    guard.spend("0.02", day="2023-12-01", device="")
+    guard.clock.advance(86_400)
+    guard.sweep()
+    assert guard.told() == ["alert:month:2023-11:50000000"]
+    assert not guard.control.stops
+
+
+def test_what_ended_long_ago_is_told_no_more(guard: Guard) -> None:
+    """Of a day and a month that are over nobody is told but on the day after."""
+    guard.under(project=Level())
+    guard.clock.advance(begins_at("2023-12-02") + 60 - guard.clock.now())
+    guard.spend("60", day="2023-11-30", device="")
+    guard.sweep()
+    assert guard.told() == []
+
+
 def test_an_unknown_fleet_burns_what_it_did(guard: Guard) -> None:
     """Scenario 10 and G5: what does not answer is not zero."""
     guard.fleet.scale(4)
@@ -190,6 +220,36 @@ def test_items_that_cost_too_much_on_average_halt_the_pipeline(guard: Guard) -> 
     assert guard.control.mode is Mode.HALTED
 
 
+@pytest.mark.parametrize("stop", [micros(5), None], ids=["higher", "none"])
+def test_items_may_cost_no_more_on_average_whatever_one_of_them_may(guard: Guard, stop: int | None) -> None:
+    """G3: an average over $3 halts the pipeline; $3 an item is another level, and each is settable by itself."""
+    guard.under(item=Level((), stop))
+    ids = [guard.rows.planned() for _ in range(3)]
+    for episode_id in ids:
+        guard.spend("3.00", episode_id)
+    guard.sweep()
+    assert not guard.control.stops, "at the level, and not over it"
+    guard.spend("1.50", ids[0])
+    assert "cost $3.50 on average today, which is over $3.00" in guard.sweep(60)
+    assert guard.control.mode is Mode.HALTED
+    guard.rules = replace(guard.rules, halt=Halt(mean=micros(4)))
+    go_on(guard)
+    guard.sweep(60)
+    assert not guard.control.stops, "the level was raised"
+
+
+def test_how_many_items_halt_the_pipeline_and_within_how_long_is_settable(guard: Guard) -> None:
+    """G3: all settable."""
+    guard.rules = replace(guard.rules, halt=Halt(items=2, seconds=600, mean=None))
+    hold(guard, 1)
+    guard.clock.advance(700)
+    hold(guard, 1)
+    guard.sweep()
+    assert not guard.control.stops
+    hold(guard, 1)
+    assert "2 episodes reached their stop level within 600 s" in guard.sweep(60)
+
+
 # ----------------------------------------------------------------------------------------------------------- economy
 
 
@@ -219,6 +279,40 @@ def test_an_item_near_its_level_saves_until_it_is_done_with(guard: Guard) -> Non
     assert guard.store.work.claim("transcribe", episode_id, "g1", LEASE_SECONDS) is None
     guard.sweep(60)
     assert not guard.saves(), "it is held, and costs no more"
+
+
+@pytest.mark.parametrize(
+    ("alerts", "stop", "own", "begins"),
+    [
+        ((), None, "2.50", "2.50"),
+        (("5",), "10", "2.50", "2.50"),
+        (("5",), "3", "2.50", "2.40"),
+        (("2.50",), "3", "2.50", "2.40"),
+        ((), "2", "2.50", "1.60"),
+        ((), "10", None, "8"),
+        ((), "10", "4", "4"),
+    ],
+)
+def test_an_item_begins_economy_mode_whatever_people_are_told(
+    guard: Guard, alerts: tuple[str, ...], stop: str | None, own: str | None, begins: str
+) -> None:
+    """G8: at $2.50, or 80 % of its stop level if that is less; alert levels have no part in it."""
+    guard.rules = replace(guard.rules, limits=NONE, economy_item=micros(own) if own else None)
+    guard.under(item=Level(tuple(micros(each) for each in alerts), micros(stop) if stop else None))
+    episode_id = guard.rows.planned()
+    guard.spend(f"{(micros(begins) - 1) / 1e6:.6f}", episode_id)
+    guard.sweep()
+    assert not guard.saves()
+    guard.spend("0.000001", episode_id)
+    guard.sweep(60)
+    assert guard.saves()
+
+
+def test_an_item_never_begins_economy_mode_where_nobody_wants_it(guard: Guard) -> None:
+    guard.rules = replace(guard.rules, limits=NONE, economy_item=None)
+    guard.spend("99", guard.rows.planned())
+    guard.sweep()
+    assert not guard.saves()
 
 
 def test_long_episodes_wait_while_economy_mode_is_on(guard: Guard) -> None:
