@@ -102,8 +102,8 @@ def resume_ports(settings: Settings, store: StatusStore) -> ResumePorts:
     """What a resume works with: no broker and no objects."""
     clock = SystemClock()
     rules = guard_rules(settings).fleet
-    seconds = settings.lease_seconds + rules.sweep + rules.stop
-    return ResumePorts(store, build_fleet(settings, store, clock), clock, seconds)
+    said = 3 * settings.scale_every_seconds + settings.stop_seconds  # the scaler says it each time
+    return ResumePorts(store, build_fleet(settings, store, clock), clock, rules.launch, said)
 
 
 def emergency_ports(
@@ -176,6 +176,7 @@ def guard_rules(settings: Settings) -> GuardRules:
         stop=settings.stop_seconds,
         stall=max(settings.progress_seconds, _SLOW * settings.chunk_seconds),
         least_billed=0.0,  # of a process
+        lease=settings.lease_seconds,
     )
     return GuardRules(
         settings.limits(),

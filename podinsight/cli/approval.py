@@ -14,6 +14,7 @@ from podinsight.cli.console import Output, complain, count, hours, plain
 from podinsight.cli.exits import DECLINED, CommandError
 from podinsight.cli.session import Session
 from podinsight.domain.budget import accounts
+from podinsight.domain.control import RESUME
 from podinsight.domain.episode import Episode
 from podinsight.domain.money import DOLLAR, Micros, micros, usd
 from podinsight.domain.quote import Quote, Range, SpendingRule
@@ -49,7 +50,7 @@ class Gate:
 
     approved_today: how much, by the high figures, before this. models: of the episodes that are quoted, by id.
     seconds: of audio for which the quote of each is good; empty where nothing is paid. short: stop levels
-    under which it does not fit.
+    under which it does not fit. stopped: why nothing is transcribed now; empty when nothing is stopped.
     """
 
     session: Session
@@ -62,6 +63,7 @@ class Gate:
     models: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     short: Sequence[Shortfall] = ()
+    stopped: str = ""
 
     @property
     def free(self) -> bool:
@@ -100,10 +102,12 @@ class Gate:
                     "stop_micros": each.ceiling,
                     "left_micros": each.left,
                     "likely_micros": each.likely,
+                    "kept_free_micros": each.beside,
                     "setting": each.setting,
                 }
                 for each in self.short
             ],
+            "stopped": self.stopped or None,
         }
 
     def tell(self, out: Output) -> None:
@@ -111,12 +115,18 @@ class Gate:
         if self.asked.episodes:
             for line in quote_lines(self.asked, self.approved_today):
                 out.line(line)
+            self.tell_stopped(out, "  ")
             self.tell_short(out)
 
     def tell_short(self, out: Output) -> None:
         """Which stop levels will be reached before it is done, a line each."""
         for each in self.short:
             out.line(f"  {each}")
+
+    def tell_stopped(self, out: Output, indent: str = "") -> None:
+        """That no finish time counts before somebody goes on."""
+        if self.stopped:
+            out.line(f"{indent}work is stopped: {plain(self.stopped)}; times count from when `{RESUME}` lifts it")
 
     def enter(self) -> str:
         """Asks whom it must and records the answer. Returns what the work rows keep: empty when it waits.
@@ -172,8 +182,17 @@ def open_gate(session: Session, episodes: Mapping[str, Sequence[Episode]], yes: 
     seconds = {each: good for chosen in priced for each, good in quoted_seconds(chosen).items()}
     approved_today = session.store.speech.approved(utc_day(now))
     budgets = session.store.purse.budgets(accounts(utc_day(now), gpu=True))
-    short = shortfalls(asked, budgets, settings.limits().ceilings())
-    return Gate(session, asked, rule, approved_today, yes, by, why, models, seconds, short)
+    short = shortfalls(asked, budgets, settings.limits().ceilings(), _claim_seconds(settings))
+    stopped = session.store.control.read().forbids("transcribe") or ""
+    return Gate(session, asked, rule, approved_today, yes, by, why, models, seconds, short, stopped)
+
+
+def _claim_seconds(settings: Settings) -> float:
+    """Of a worker that a claim must find free under a stop level: its lease, and what it burns until it is stopped."""
+    from podinsight.bootstrap.money import guard_rules  # every adapter
+
+    rules = guard_rules(settings).fleet
+    return rules.lease + rules.sweep + rules.stop
 
 
 def quote_lines(asked: Quote, approved_today: Micros) -> list[str]:
@@ -215,8 +234,11 @@ def dollars(cost: Range) -> str:
     return f"${cost.low:.{places}f} to ${cost.high:.{places}f} (likely ${cost.likely:.{places}f})"
 
 
-def tell_waiting(number: int, ids: Sequence[str] = ()) -> None:
-    """That work waits for its approval, and how to give it, on stderr. ids: to name, when there are few."""
-    named = f"`podrun approve {shlex.join(ids)}`" if 0 < len(ids) <= 3 else "`podrun approve --all`"
-    verb = "waits" if number == 1 else "wait"
-    complain(f"{count(number, 'transcription')} {verb} for approval: {named} (or --yes, or a standing rule)")
+def tell_waiting(session: Session, ids: Sequence[str]) -> None:
+    """That these episodes wait for approval, and how to give it, on stderr: by a command that works here. They are
+    named when they are few."""
+    command = f"podrun approve {shlex.join(ids) if len(ids) <= 3 else '--all'}"
+    if not session.at_terminal:  # nobody can be asked
+        command += " --yes --by NAME --why REASON"
+    verb = "waits" if len(ids) == 1 else "wait"
+    complain(f"{count(len(ids), 'transcription')} {verb} for approval: `{command}` (or a standing rule)")

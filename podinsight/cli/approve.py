@@ -55,7 +55,7 @@ def approve(
         out.line("dry run: nothing was changed")
         return None
     if not stamp:
-        tell_waiting(len(ids), ids)
+        tell_waiting(session, ids)
         return WAITS
     send(session)
     cost = "for nothing" if gate.free else f"for {dollars(gate.asked.usd)}"

@@ -85,6 +85,8 @@ def resume(session: Session, by: str, why: str, as_json: bool) -> None:
         out.line(f"the fleet stays shut ({plain(found.shut)}): `podrun fleet start --by NAME --why REASON` opens it")
     for budget in found.reached:
         out.line(_warning(budget))
+    for budget in found.behind:
+        out.line(_behind(budget))
 
 
 def _what_holds(held: Sequence[Control]) -> list[str]:
@@ -100,17 +102,19 @@ def _document(now: Control, found: Resumed) -> dict[str, Any]:
         "held": [asdict(each) for each in found.held],
         "fleet_opened": found.opened,
         "fleet_shut": found.shut,
-        "levels_reached": [
-            {
-                "scope": each.scope.value,
-                "key": each.key,
-                "spent_micros": each.spent,
-                "reserved_micros": each.reserved,
-                "stop_micros": each.ceiling,
-                "setting": stop_setting(each.scope),
-            }
-            for each in found.reached
-        ],
+        "levels_reached": [_level(each) for each in found.reached],
+        "levels_not_restarted": [_level(each) for each in found.behind],
+    }
+
+
+def _level(budget: Budget) -> dict[str, object]:
+    return {
+        "scope": budget.scope.value,
+        "key": budget.key,
+        "spent_micros": budget.spent,
+        "reserved_micros": budget.reserved,
+        "stop_micros": budget.ceiling,
+        "setting": stop_setting(budget.scope),
     }
 
 
@@ -132,6 +136,14 @@ def _warning(budget: Budget) -> str:
         f"it will be stopped again: {_SCOPES[budget.scope]} ({budget.key}) has a stop level of "
         f"{usd(budget.ceiling or 0)}, and {usd(budget.spent)} are spent, {usd(budget.reserved)} reserved: no room "
         f"for a worker; raise {stop_setting(budget.scope)} and `podrun restart`"
+    )
+
+
+def _behind(budget: Budget) -> str:
+    return (
+        f"it will be stopped again: the running stack still holds {usd(budget.ceiling or 0)} for "
+        f"{_SCOPES[budget.scope]} ({budget.key}): no room for a worker; `podrun restart` with "
+        f"{stop_setting(budget.scope)} as here"
     )
 
 

@@ -56,6 +56,7 @@ def _tell(out: Output, found: Unpaid, rows: int) -> None:
     gate.tell_short(out)
     out.line(f"takes {spans(lasts)} with {count(asked.crew.workers, 'worker')} ({plain(asked.device)})")
     out.line(f"done {moment(now + lasts.low)} to {moment(now + lasts.high)}, likely {moment(now + lasts.likely)}")
+    gate.tell_stopped(out)
     if words := downloads(asked):
         out.line(words)
 

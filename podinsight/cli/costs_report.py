@@ -85,11 +85,14 @@ def report(
 
 
 def _days(by: By, since: str | None, until: str | None, now: float) -> tuple[str, str]:
-    last = _day("--until", until) if until else day_of(now)
+    today = day_of(now)
+    last = _day("--until", until) if until else today
     if since:
         first = _day("--since", since)
     else:
         first = f"{int(last[:4]) - 1:04}-{last[5:7]}-01" if by is By.MONTH else _before(last, DAYS - 1)
+    if first > last and not until:
+        raise CommandError(f"--since {first} lies in the future: today is {today} (UTC)")
     if first > last:
         raise CommandError(f"--since {first} is after --until {last}: the other way round there are days in between")
     return first, last

@@ -76,7 +76,10 @@ def _tell_fetch(out: Output, fetch: Standing, book: PriceBook) -> dict[str, obje
 
 def _tell_transcribe(out: Output, transcribe: Standing, lost: set[str], gate: Gate) -> dict[str, object]:
     to_do = [episode for episode in transcribe.to_do if episode.id not in lost]
-    out.line(f"would transcribe {count(len(to_do), 'episode')}; {len(transcribe.done):,} transcribed already")
+    queued = sum(1 for episode in transcribe.open if episode.id not in lost)
+    words = [f"would transcribe {count(len(to_do) - queued, 'episode')}"]
+    words += [f"{queued:,} {'is' if queued == 1 else 'are'} queued already"] if queued else []
+    out.line("; ".join([*words, f"{len(transcribe.done):,} transcribed already"]))
     gate.tell(out)
     if gate.asked.episodes:
         out.line(f"  approved by {gate.rule}" if gate.rule else "  needs approval: a person at the terminal, or --yes")

@@ -1,6 +1,6 @@
 """podrun retry: what failed starts over, and what was over its budget is asked again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,7 +8,7 @@ import click
 
 from podinsight.cli.ceiling import amount
 from podinsight.cli.console import Output, complain, count, plain
-from podinsight.cli.exits import CommandError
+from podinsight.cli.exits import WAITS, CommandError
 from podinsight.cli.pursue import send
 from podinsight.cli.session import Session, json_option, pass_session
 from podinsight.domain.budget import Scope, asked_by, is_of
@@ -45,19 +45,19 @@ def retry(
     stage: str | None,
     host: str | None,
     as_json: bool,
-) -> None:
+) -> int | None:
     """Start failed work over with fresh attempts, or let what is over its budget wait again.
 
-    What does not fit under the --max-usd of its command stays held, unless --max-usd gives it another here. What does
-    not fit under another ceiling is held once more, before anything is spent.
+    What does not fit under the --max-usd of its command stays held (exit code 4), unless --max-usd gives it another
+    here. One under which any of these commands could start nothing is refused, and nothing is changed. What does not
+    fit under another ceiling is held once more, before anything is spent.
     """
     if failed == over_budget:
         raise CommandError("say what to retry: `podrun retry --failed` or `podrun retry --over-budget`")
     if over_budget:
         if stage is not None or host is not None:
             raise CommandError("`--over-budget` goes with neither --stage nor --host")
-        _release(session, Output(as_json), max_usd)
-        return
+        return _release(session, Output(as_json), max_usd)
     if max_usd is not None:
         raise CommandError("`--max-usd` goes with --over-budget alone")
     failed_ones = _failed(session, stage, host)
@@ -77,6 +77,7 @@ def retry(
     else:
         where = (f" in {stage}" if stage else "") + (f" at host {host}" if host else "")
         out.line(f"nothing failed{where}" if where else "nothing has failed")
+    return None
 
 
 @dataclass(frozen=True)
@@ -89,16 +90,37 @@ class _Ceilings:
 
 
 def _ceilings(store: StatusStore, max_usd: Micros | None) -> _Ceilings:
-    """Gives the runs whose ceilings hold something another, before anything of them is released."""
+    """Gives the runs whose ceilings hold something another, before anything of them is released.
+
+    Raises:
+        CommandError: one of them could start nothing under it; all are as they were.
+    """
     held: dict[str, list[OverBudget]] = {}
     for each in store.work.over_budget(ALL):
         if each.run_id and is_of(each.reason, Scope.RUN, each.run_id):
             held.setdefault(each.run_id, []).append(each)
-    limited = sorted(held) if max_usd is not None else []
-    for run in limited:
-        store.purse.limit(Scope.RUN, run, max_usd)
+    limited: list[str] = []
+    if max_usd is not None:
+        _refuse_too_low(store, held, max_usd)
+        limited = sorted(held)
+        for run in limited:
+            store.purse.limit(Scope.RUN, run, max_usd)
     stuck = [run for run, rows in sorted(held.items()) if not _fits(store, run, rows)]
     return _Ceilings(limited, stuck, [each for run in stuck for each in held[run]])
+
+
+def _refuse_too_low(store: StatusStore, held: Mapping[str, Sequence[OverBudget]], max_usd: Micros) -> None:
+    """Of each of these runs the cheapest that is held must fit. Raises CommandError, which names the run that needs the
+    most."""
+    most, words = max_usd, ""
+    for run, rows in sorted(held.items()):
+        budget, asked = store.purse.budget(Scope.RUN, run), min(asked_by(each.reason) for each in rows)
+        least = budget.spent + budget.reserved + asked
+        if least > most:
+            spent = f"{usd(budget.spent)} spent, {usd(budget.reserved)} reserved, and {usd(asked)} for what is next"
+            most, words = least, f"{plain(run)} needs {usd(least)} ({spent})"
+    if words:
+        raise CommandError(f"--max-usd {usd(max_usd)} is too little: run {words}; nothing was changed")
 
 
 def _fits(store: StatusStore, run: str, rows: Sequence[OverBudget]) -> bool:
@@ -107,7 +129,7 @@ def _fits(store: StatusStore, run: str, rows: Sequence[OverBudget]) -> bool:
     return budget.ceiling is None or budget.spent + min(asked_by(each.reason) for each in rows) <= budget.ceiling
 
 
-def _release(session: Session, out: Output, max_usd: Micros | None) -> None:
+def _release(session: Session, out: Output, max_usd: Micros | None) -> int | None:
     found = _ceilings(session.store, max_usd)
     number = session.store.work.release_over_budget(found.stuck)
     if number:
@@ -127,6 +149,8 @@ def _release(session: Session, out: Output, max_usd: Micros | None) -> None:
             f"{count(len(found.stay), 'transcription')} {verb} held by their command's --max-usd "
             f"({plain(found.stay[0].reason)}): `podrun retry --over-budget --max-usd USD` gives them another"
         )
+        return WAITS
+    return None
 
 
 def _failed(session: Session, stage: str | None, host: str | None) -> list[WorkView]:

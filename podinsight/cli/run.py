@@ -213,7 +213,7 @@ def _go_on(
         # What was fetched in vain has failed meanwhile; what was to be the publisher's words may have to be decoded.
         held = set(session.store.work.waiting_for_approval([*held, *turned]))
     if held:
-        tell_waiting(len(held), sorted(held))
+        tell_waiting(session, sorted(held))
     if dear:
         verb = "waits" if len(dear) == 1 else "wait"
         of_run = is_of(dear[0].reason, Scope.RUN)
@@ -239,13 +239,15 @@ def _tell_again(out: Output, found: Standing) -> None:
 def _tell_queued(
     out: Output, before: Mapping[str, Standing], gate: Gate | None, held: int, ceiling: Ceiling | None
 ) -> None:
-    queued = {stage: len(each.to_do) for stage, each in before.items()}
+    queued = {stage: len(each.new) + len(each.over) for stage, each in before.items()}
+    earlier = {stage: len(each.open) for stage, each in before.items()}
     quote = {"quote": gate.document(), "waiting_for_approval": held} if gate else {}
     over = {"again": len(before["transcribe"].over)} if "transcribe" in before else {}
     run = ceiling.document() if ceiling else {}
-    out.data({"event": "queued", **queued, **over, **quote, **run})
+    out.data({"event": "queued", **queued, "queued_before": earlier, **over, **quote, **run})
     for stage, number in queued.items():
-        out.line(f"{stage}: {count(number, 'episode')} queued; `podrun status` shows how far it is")
+        old = f", {earlier[stage]:,} {'was' if earlier[stage] == 1 else 'were'} before" if earlier[stage] else ""
+        out.line(f"{stage}: {count(number, 'episode')} queued{old}; `podrun status` shows how far it is")
 
 
 COMMANDS: Sequence[click.Command] = (fetch, transcribe)

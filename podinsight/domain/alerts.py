@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from podinsight.domain.budget import BURNS, Scope, stop_setting
 from podinsight.domain.control import RESUME, Control, Mode
 
 
@@ -30,4 +31,12 @@ def stop_alert(what: str, was: Control, now: Control) -> Alert:
     """
     key = f"{what}:{was.at:.0f}" if was.at else what
     said = "everything is halted" if now.mode is Mode.HALTED else "GPU work is frozen"
-    return Alert(key, Severity.CRITICAL, f"{said}: {now.why}", f"`{RESUME}` goes on.")
+    return Alert(key, Severity.CRITICAL, f"{said}: {now.why}", f"{_first(what)}`{RESUME}` goes on.")
+
+
+def _first(what: str) -> str:
+    """What else must be done before it goes on for good; empty where no stop level of all work was reached."""
+    scope = what.removeprefix("stop:").partition(":")[0]
+    if scope not in BURNS:
+        return ""
+    return f"Raise `{stop_setting(Scope(scope))}` and `podrun restart` first, or it is stopped again. "

@@ -181,13 +181,18 @@ def _fits(
     so while there is any room, under a level of nothing, too.
 
     All that run are paid for until they could have been stopped. A launch must fit with its start, which brings no
-    work: a number that hovers at the ceiling would else launch and stop in turns.
+    work: a number that hovers at the ceiling would else launch and stop in turns. It must fit with its first lease,
+    too, and beside the first leases of those that run and have none yet: what may claim nothing costs for nothing.
     """
     asked = sum(cost(rules.stop, one.hour_micros) for one in machines)
-    launch = cost(max(rules.least_billed, rules.start + rules.sweep + rules.stop), hour_micros)
+    launch = cost(rules.launch, hour_micros)
     for number in range(most):
-        kept = _in_order(live)[number] if number < len(live) else None
-        asked += cost(rules.sweep, kept.hour_micros) if kept else launch
+        if number < len(live):
+            asked += cost(rules.sweep, _in_order(live)[number].hour_micros)
+        else:
+            asked += launch
+        if number == len(live):
+            asked += sum(cost(rules.lease, one.hour_micros) for one in live if not one.leases)
         if asked >= room:
             return number
     return most

@@ -128,7 +128,8 @@ class Refusal:
         burning = f", {usd(self.burn)} burning" if self.burn else ""
         return (
             f"{usd(self.asked)} do not fit under the {usd(self.ceiling)} of {_SAID[self.scope].format(self.key)}: "
-            f"{usd(self.spent)} spent, {usd(self.reserved)} reserved{burning}"
+            f"{usd(self.spent)} spent, {usd(self.reserved)} reserved{burning}; "
+            f"{usd(self.asked)} is what one lease reserves"
         )
 
 
@@ -136,6 +137,11 @@ def stops_at(ceiling: Micros) -> Micros:
     """Micro-dollars, spent or reserved or soon burnt, at which a stop level stops work: its ceiling. A level of nothing
     stops it at the first micro-dollar: what costs nothing goes on under it, as `refusal` lets it."""
     return max(ceiling, 1)
+
+
+def stop_setting(scope: Scope) -> str:
+    """The setting that holds the stop level of a scope."""
+    return f"stop_{scope.value}_usd"
 
 
 def asked_by(said: str) -> Micros:

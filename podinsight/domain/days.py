@@ -11,7 +11,7 @@ _SECONDS: Final = 86400
 
 def day_of(at: float) -> str:
     """The UTC day of an epoch time, rounded down: `fromtimestamp` alone may round up, over midnight."""
-    return datetime.fromtimestamp(at // _SECONDS * _SECONDS, UTC).strftime(_DAY)
+    return datetime.fromtimestamp(at // _SECONDS * _SECONDS, UTC).date().isoformat()
 
 
 def month_of(at: float) -> str:
@@ -33,14 +33,14 @@ def month_of_day(day: str) -> str:
 def begins_at(day: str) -> float:
     """The epoch time at which a UTC day begins. Raises ValueError for what is no day like `2026-11-22`."""
     found = datetime.strptime(day, _DAY).replace(tzinfo=UTC)
-    if found.strftime(_DAY) != day:
+    if found.date().isoformat() != day:  # strftime writes the year 1 as `1`, or not, by the platform
         raise ValueError(f"{day!r} is no day like 2026-11-22")
     return found.timestamp()
 
 
 def next_day(day: str) -> str:
     """The day after. Raises ValueError like `begins_at`."""
-    return (datetime.fromtimestamp(begins_at(day), UTC) + timedelta(days=1)).strftime(_DAY)
+    return (datetime.fromtimestamp(begins_at(day), UTC) + timedelta(days=1)).date().isoformat()
 
 
 def split_at_midnight(start: float, end: float) -> list[tuple[str, float]]:

@@ -48,7 +48,7 @@ def micros(usd: str | Decimal | int) -> Micros:
     except InvalidOperation:
         raise ValueError(f"{usd!r} is no number of dollars") from None
     if not amount.is_finite() or not 0 <= amount <= MOST // DOLLAR:  # a product might overflow
-        raise ValueError(f"{usd!r} is not between no dollars and a billion")
+        raise ValueError(f"{usd!r} is not between 0 and {MOST // DOLLAR} dollars")
     return int((amount * DOLLAR).to_integral_value(ROUND_CEILING))
 
 

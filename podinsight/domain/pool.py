@@ -64,7 +64,8 @@ class Rules:
     idle worker stays so long; only `settle` while so much is on its way that the next start will be shared. settle: so
     long a lower number must have held. start: from launch to first chunk. sweep: until the next decision at the latest.
     stop: until a machine told to stop is no longer paid for, its chunk included. stall: without progress of audio.
-    least_billed: of any launch.
+    least_billed: of any launch. lease: that a claim reserves at least; a machine for which that does not fit does no
+    work.
     """
 
     most: int
@@ -77,11 +78,18 @@ class Rules:
     stop: float = 120.0
     stall: float = 300.0
     least_billed: float = 60.0
+    lease: float = 0.0
 
     def __post_init__(self) -> None:
         waits = (self.patience, self.grace, self.settle, self.sweep, self.stop, self.stall, self.least_billed)
-        if self.most < 0 or min(self.drain, self.start) <= 0 or min(waits) < 0:
+        if self.most < 0 or min(self.drain, self.start) <= 0 or min(*waits, self.lease) < 0:
             raise ValueError(f"no rules for a fleet: {self}")
+
+    @property
+    def launch(self) -> float:
+        """Seconds of a machine that have to fit before it is launched: its start, until it could have been stopped, and
+        what its first claim reserves beside."""
+        return max(self.least_billed, self.start + self.sweep + self.stop) + self.lease
 
 
 def needed(busy: float, rules: Rules) -> int:

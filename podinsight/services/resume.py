@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from podinsight.domain.budget import Budget, Limits, accounts, stops_at
+from podinsight.domain.budget import Budget, Ceilings, Limits, accounts, stops_at
 from podinsight.domain.control import Control, lifted, stops
 from podinsight.domain.days import day_of
 from podinsight.domain.money import cost
 from podinsight.errors import Refused
 from podinsight.ports import Clock, Fleet, StatusStore
+from podinsight.services import in_force
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class Resumed:
 
     lifted: the stop that is gone; None: nothing was stopped. held: what still holds, the first stop first. opened:
     whether a fleet that was shut has its sizes back. shut: why the fleet stays shut; empty when it is open. reached:
-    budgets without room for work, which will stop it again, each with its stop level as its ceiling.
+    budgets without room for work, which will stop it again, each with its stop level as its ceiling. behind: those that
+    have room by the levels given here, and none by those that the running stack still holds, which are their ceilings.
     """
 
     lifted: Control | None
@@ -25,17 +27,20 @@ class Resumed:
     opened: bool
     shut: str
     reached: tuple[Budget, ...]
+    behind: tuple[Budget, ...] = ()
 
 
 @dataclass(frozen=True)
 class ResumePorts:
-    """What a resume works with. start_seconds: of one worker that have to fit under a level for work to go on: a lease,
-    and the time until it could have been stopped."""
+    """What a resume works with. start_seconds: of one worker that have to fit under a level for work to go on: those
+    without which the fleet launches none (`Rules.launch`). said_seconds: for how long the stack is taken to run with
+    the levels that it said it has."""
 
     store: StatusStore
     fleet: Fleet
     clock: Clock
     start_seconds: float = 0.0
+    said_seconds: float = 0.0
 
 
 def resume(ports: ResumePorts, limits: Limits, by: str, why: str) -> Resumed:
@@ -52,12 +57,22 @@ def resume(ports: ResumePorts, limits: Limits, by: str, why: str) -> Resumed:
     last = held[-1]
     opened, shut = _open(ports.fleet, last, by, why)
     left = stops(ports.store.control.revise(lambda history: _rows(history, last, by, why)))
-    return Resumed(last, left, opened, shut, reached(ports, limits))
+    found = reached(ports, limits)
+    return Resumed(last, left, opened, shut, found, _behind(ports, found))
 
 
 def reached(ports: ResumePorts, limits: Limits) -> tuple[Budget, ...]:
     """Budgets of all work that have no room for the next worker any more, by what was spent and is reserved."""
-    ceilings = limits.ceilings()
+    return _without_room(ports, limits.ceilings())
+
+
+def _behind(ports: ResumePorts, known: Sequence[Budget]) -> tuple[Budget, ...]:
+    ceilings = in_force.held(ports.store, ports.clock.now(), ports.said_seconds)
+    said = {each.scope for each in known}
+    return tuple(each for each in _without_room(ports, ceilings or {}) if each.scope not in said)
+
+
+def _without_room(ports: ResumePorts, ceilings: Ceilings) -> tuple[Budget, ...]:
     least = cost(ports.start_seconds, ports.fleet.offer().rate.micros)
     found = []
     for budget in ports.store.purse.budgets(accounts(day_of(ports.clock.now()), gpu=True)):

@@ -16,6 +16,7 @@ from podinsight.domain.money import Micros, cost, usd
 from podinsight.domain.observed import NAME, Observed, look, machines, observed
 from podinsight.domain.pool import Demand, Level, Machine, Rules, ahead
 from podinsight.ports import SpeechBook, StatusStore
+from podinsight.services import in_force
 from podinsight.services.guard import GuardPorts, GuardRules, freeze
 from podinsight.services.stop_mark import keep
 from podinsight.topology import SCALE_TICK
@@ -35,6 +36,7 @@ def scale(ports: GuardPorts, rules: GuardRules) -> str:
         PodinsightError: the database, or all of the fleet, is away. Nothing has grown.
     """
     store, now = ports.store, ports.clock.now()
+    in_force.say(store, rules.limits.ceilings(), now)
     state = ports.fleet.state()
     before = observed(store.memory.recall(NAME), now)
     holders = {name: (each.leases, each.since) for name, each in store.work.lease_holders().items()}
@@ -138,7 +140,7 @@ def _freeze(store: StatusStore, decision: Decision, budgets: Sequence[Budget]) -
     budget = next(each for each in budgets if each.scope.value == level.scope)
     why = (
         f"{usd(level.spent)} spent and {usd(level.reserved)} reserved of the {usd(level.ceiling)} of "
-        f"{budget.name}: no gpu worker can be paid until the next look"
+        f"{budget.name}: no room for a gpu worker, its start and the reservation of its lease"
     )
     mode = Mode.HALTED if budget.scope is Scope.MONTH else None
     freeze(store, why, f"stop:{budget.scope.value}:{budget.key}", mode)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from podinsight.errors import PodinsightError, Unavailable
 from podinsight.ports import StatusStore
+from podinsight.services import in_force
 from podinsight.settings import Settings
 from podinsight.state_dir import make_state_dir
 from podinsight.supervisor import broker, checks
@@ -76,6 +77,7 @@ def up(
     keeper: Child | None = None
     try:
         _set_sizes(settings, store)
+        in_force.say(store, settings.limits().ceilings(), time.time())  # what a predecessor held, holds no more
         lonely = registry.keeper()
         if lonely is not None:  # it waits to start a supervisor; ours does that now
             _end_keeper(lonely, settings.stop_seconds + 5.0)

@@ -117,5 +117,6 @@ def test_the_rules_of_the_brain_are_settings(tmp_path: Path) -> None:
     environ |= {f"PODINSIGHT_FLEET_{name.upper()}_SECONDS": str(seconds) for name, seconds in given.items()}
     rules, of_the_domain = guard_rules(settings_module.load(environ)).fleet, Rules(most=8)
     assert rules.most == 8
+    assert (rules.lease, of_the_domain.lease) == (90.0, 0.0), "what a claim reserves, of which the bench knows nothing"
     assert [getattr(rules, name) for name in given] == list(given.values())
     assert [getattr(of_the_domain, name) for name in given] == list(given.values())

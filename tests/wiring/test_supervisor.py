@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -20,6 +21,7 @@ from podinsight.adapters.redis_gate import RedisGate
 from podinsight.domain.hosts import HostRule
 from podinsight.errors import Unavailable
 from podinsight.ports import StatusStore
+from podinsight.services import in_force
 from podinsight.supervisor import stack
 from podinsight.supervisor.broker import PortInUse, port_taken
 from podinsight.supervisor.checks import Check
@@ -157,6 +159,14 @@ def test_killed_keeper_is_replaced_and_the_new_one_keeps_the_supervisor(running:
     kill(before["supervisor"][0])
     wait_for(lambda: replaced(running, "supervisor", before["supervisor"][0]))
     assert {role: running.pids()[role] for role in STEADY} == {role: before[role] for role in STEADY}
+
+
+def test_a_stack_that_starts_says_which_stop_levels_it_holds(running: StandInStack) -> None:
+    """G3, G7: before the scaler does, so that `podrun resume` takes no level of before the restart for it."""
+    with running.store() as store:
+        held = in_force.held(store, time.time(), 3600.0)
+    assert held == {scope: most for scope, most in running.settings.limits().ceilings().items() if most is not None}
+    assert held
 
 
 def test_pools_follow_what_the_database_wants(running: StandInStack) -> None:

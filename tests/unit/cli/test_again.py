@@ -177,6 +177,27 @@ def test_what_is_under_way_stays_as_it_is(done: Desk) -> None:
         assert params(done) == before
 
 
+def test_what_is_under_way_is_not_counted_among_what_is_asked_for(done: Desk) -> None:
+    """One of three waits already: two are made anew."""
+    third = done.episodes()[2].id
+    assert (
+        done.run("transcribe", third, *MODEL, "--no-wait")
+        .stdout.splitlines()[-1]
+        .startswith("transcribe: 1 episode queued; `podrun status`")
+    )
+    dry = done.run("transcribe", "--again", "--limit", "3", *MODEL, "--dry-run")
+    assert "2 episodes to transcribe again" in dry.stdout
+    assert "would transcribe 2 episodes; 1 is queued already; 0 transcribed already" in dry.stdout
+    said = done.run("transcribe", "--again", "--limit", "3", *MODEL, "--no-wait")
+    assert said.stderr == (
+        "podrun: 1 transcription is under way already and stays as it is: --again is for what has ended\n"
+    )
+    assert "2 episodes to transcribe again" in said.stdout
+    assert "transcribe: 2 episodes queued, 1 was before; `podrun status`" in said.stdout
+    later = done.json("transcribe", "--again", "--limit", "3", *MODEL, "--no-wait")
+    assert (later["transcribe"], later["again"], later["queued_before"]) == (0, 0, {"transcribe": 3})
+
+
 def test_what_is_new_is_transcribed_as_ever(done: Desk) -> None:
     said = done.json("transcribe", "--again", "--feed", "first-show", *MODEL, "--no-wait")
     assert (said["transcribe"], said["again"], said["quote"]["episodes"]) == (3, 2, 3)

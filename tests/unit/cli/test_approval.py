@@ -132,7 +132,11 @@ def test_approve_shows_the_quote_and_lets_it_run(rented: Desk) -> None:
     rented.run(*TRANSCRIBE)
     for words in ((), ("--all", rented.episodes()[0].id)):
         assert rented.run("approve", *words).exit_code == 2
-    assert rented.run("approve", "--all").exit_code == 4
+    unasked = rented.run("approve", "--all")
+    assert unasked.exit_code == 4
+    ids = " ".join(each.id for each in rented.episodes())
+    command = f"podrun approve {ids} --yes --by NAME --why REASON"
+    assert unasked.stderr.endswith(f"3 transcriptions wait for approval: `{command}` (or a standing rule)\n")
     assert "dry run" in rented.run("approve", "--all", "--dry-run").stdout
     assert waiting(rented) == 3
     assert approvals(rented) == []

@@ -120,7 +120,7 @@ def test_a_follower_is_told_what_comes_to_wait(rented: Desk) -> None:
     (result,) = results
     assert result.exit_code == 4
     assert "held first-show/guid-2: waits for approval" in result.stdout
-    assert f"1 transcription waits for approval: `podrun approve {two.id}`" in result.stderr
+    assert f"1 transcription waits for approval: `podrun approve {two.id} --yes --by NAME --why " in result.stderr
     assert "0 failed" in result.stdout
 
 

@@ -13,6 +13,7 @@ from podinsight.domain.days import day_of
 from podinsight.domain.money import Unit
 from podinsight.domain.quote import FREE_RULE
 from podinsight.ports import Bearer, Entry
+from podinsight.services.guard import freeze
 from tests.unit.cli.desk import Desk
 from tests.unit.cli.test_approval import TRANSCRIBE, fetched, measured, rows
 
@@ -161,6 +162,32 @@ def test_stop_levels_under_which_it_does_not_fit(desk: Desk, manifest: str, monk
     assert (over["scope"], over["key"], over["stop_micros"], over["left_micros"]) == (
         "gpu_day", today, 20_001, 1,
     )  # fmt: skip
+
+
+def test_a_level_must_have_room_for_the_last_leases(desk: Desk, manifest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """G2, G4: what is likely to be spent fits, the reservation of a claim beside it does not."""
+    likely = desk.json("costs", "quote", manifest)["quote"]["micros"]["likely"]
+    monkeypatch.setenv("PODINSIGHT_STOP_GPU_DAY_USD", f"{likely / 1e6:.6f}")
+    (over,) = desk.json("costs", "quote", manifest)["quote"]["over_stop_levels"]
+    assert over["likely_micros"] <= over["left_micros"] < over["likely_micros"] + over["kept_free_micros"]
+    said = desk.run("costs", "quote", manifest).stdout
+    assert "kept free for the last leases it would be frozen before it is done (stop_gpu_day_usd)\n" in said
+
+
+def test_no_finish_time_is_promised_while_work_is_stopped(desk: Desk, manifest: str) -> None:
+    """G4, G7: frozen, paused or halted: times count from a resume."""
+    dry = ("fetch", "--transcribe", "--dry-run")
+    assert desk.json("costs", "quote", manifest)["quote"]["stopped"] is None
+    assert "work is stopped" not in desk.run("costs", "quote", manifest).stdout + desk.run(*dry).stdout
+    freeze(desk.store, "GPU work has spent $0.02", "stop:gpu_day:x")
+    line = "work is stopped: gpu frozen by cost guard: GPU work has spent $0.02; times count from when `podrun resume "
+    assert f"\n{line}" in desk.run("costs", "quote", manifest).stdout
+    assert f"\n  {line}" in desk.run(*dry).stdout
+    said = "gpu frozen by cost guard: GPU work has spent $0.02"
+    assert desk.json("costs", "quote", manifest)["quote"]["stopped"] == said
+    assert desk.json(*dry)["transcribe"]["quote"]["stopped"] == said
+    desk.run("pause", "--by", "ada", "--why", "disk")
+    assert desk.json("costs", "quote", manifest)["quote"]["stopped"] == "paused by ada: disk"
 
 
 def test_what_could_not_be_downloaded_is_left_out(desk: Desk, tmp_path: Path) -> None:

@@ -158,7 +158,8 @@ def test_an_empty_ledger_says_so(desk: Desk) -> None:
         (("--until", "2026-1-1"), "2026-11-22"),
         (("--until", "0000-01-01"), "2026-11-22"),
         (("--since", "2026-03-01", "--until", "2026-02-01"), "after"),
-        (("--since", "2999-01-01"), "after"),
+        (("--since", "2999-01-01"), "--since 2999-01-01 lies in the future: today is 20"),
+        (("--since", "2999-01-02", "--until", "2999-01-01"), "--since 2999-01-02 is after --until 2999-01-01"),
         (("--over", "-1"), "--over '-1'"),
         (("--over", "much"), "3 or 2.50"),
         (("--over", "nan"), "3 or 2.50"),
@@ -174,6 +175,9 @@ def test_wrong_use_says_what_to_do(desk: Desk, words: tuple[str, ...], hint: str
 
 
 def test_the_first_days_there_are(desk: Desk) -> None:
+    for by in ("day", "month"):
+        found = desk.json("costs", "report", "--by", by, "--since", "0001-01-01")
+        assert (found["since"], found["rows"]) == ("0001-01-01", [])
     for by in ("day", "month"):
         assert desk.run("costs", "report", "--by", by, "--until", "1970-01-05").exit_code == 0
 

@@ -11,9 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from podinsight.cli.main import cli
+from podinsight.domain.budget import Scope
 from podinsight.domain.control import Control, Mode
 from podinsight.domain.days import day_of
 from podinsight.ports import Bearer
+from podinsight.services import in_force
 from podinsight.services.guard import freeze
 from podinsight.supervisor.commands import PROJECT_ROOT
 from podinsight.topology import QUEUES
@@ -155,6 +157,10 @@ def test_settings_name_a_file_or_an_address_that_cannot_be_used(state: Path, mon
         assert (code, "state_dir" in said) == (2, True)
         assert name in complaint.upper()
         assert "hush" not in said + complaint
+        with monkeypatch.context() as environment:
+            environment.setenv(f"PODINSIGHT_{name}", value)
+            code, document, again = podrun("settings", "--json")
+        assert (code, again, "settings" in json.loads(document)) == (2, complaint, True)
 
 
 def test_pause_halt_and_resume(desk: Desk) -> None:
@@ -199,6 +205,25 @@ def test_status_and_resume_of_a_freeze(desk: Desk, monkeypatch: pytest.MonkeyPat
     assert "running again" in said
     assert "stop level of $0.02, and $0.02 are spent, $0.00 reserved: no room for a worker; raise" in said
     assert "raise PODINSIGHT_STOP_GPU_DAY_USD and" in said
+
+
+def test_resume_knows_the_level_that_the_running_stack_holds(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """G3, G7: a level that was raised in this shell alone lets nothing go on; a stack that is gone holds nothing."""
+    monkeypatch.setenv("PODINSIGHT_STOP_GPU_DAY_USD", "10")
+    desk.store.purse.charge("t", Bearer(day_of(time.time())), [entry(20_000)])
+    again = ("resume", "--by", "ada", "--why", "raised")
+    for held, ago, warned in ((20_000, 0, True), (20_000, 3600, False), (10_000_000, 0, False), (None, 0, False)):
+        in_force.say(desk.store, {Scope.GPU_DAY: held}, time.time() - ago)
+        freeze(desk.store, "spent", "stop:gpu_day:x")
+        said = desk.run(*again).stdout
+        assert "running again" in said
+        assert ("the running stack still holds $0.02 for GPU work of the day" in said) == warned
+        assert ("`podrun restart` with PODINSIGHT_STOP_GPU_DAY_USD as here" in said) == warned
+    in_force.say(desk.store, {Scope.GPU_DAY: 20_000}, time.time())
+    freeze(desk.store, "spent", "stop:gpu_day:x")
+    document = desk.json(*again)
+    assert document["levels_reached"] == []
+    assert [each["stop_micros"] for each in document["levels_not_restarted"]] == [20_000]
 
 
 def test_resume_opens_a_fleet_that_was_shut(desk: Desk) -> None:

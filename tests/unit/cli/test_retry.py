@@ -1,14 +1,17 @@
 """podrun retry --over-budget: what a ceiling has held is asked again."""
 
+import json
 from typing import cast
 
 import pytest
 
 from podinsight.adapters.database import SqlStore
-from podinsight.domain.budget import Scope
+from podinsight.domain.budget import Scope, asked_by
+from podinsight.domain.money import usd
 from podinsight.domain.work import State
+from podinsight.ports import Reservation
 from tests.support.clock import ManualClock
-from tests.support.spending import Paying
+from tests.support.spending import Paying, entry
 from tests.unit.cli.desk import Desk
 
 
@@ -53,15 +56,12 @@ def test_what_a_commands_own_ceiling_holds_needs_another(desk: Desk) -> None:
     """G2, G3: to let it wait again would only have it held again."""
     rows, ids = held_by_runs(desk)
     result = desk.run("retry", "--over-budget")
-    assert (result.exit_code, result.stdout) == (0, "")
+    assert (result.exit_code, result.stdout) == (4, "")
     assert result.stderr.startswith("podrun: 3 transcriptions are held by their command's --max-usd (budget: $")
     assert result.stderr.endswith("`podrun retry --over-budget --max-usd USD` gives them another\n")
     assert stand(rows, ids) == [State.HELD] * 3
-    assert desk.json("retry", "--over-budget") == {"released": 0, "held": 3, "runs": []}
-
-    again = desk.run("retry", "--over-budget", "--max-usd", "0.000002")
-    assert "3 transcriptions are held" in again.stderr
-    assert stand(rows, ids) == [State.HELD] * 3, "it is another, and too low"
+    said = desk.run("retry", "--over-budget", "--json")
+    assert (said.exit_code, json.loads(said.stdout)) == (4, {"released": 0, "held": 3, "runs": []})
 
     result = desk.run("retry", "--over-budget", "--max-usd", "$2.50")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -70,11 +70,36 @@ def test_what_a_commands_own_ceiling_holds_needs_another(desk: Desk) -> None:
     assert all(rows.work.claim("transcribe", each, "g1", 90) for each in ids)
 
 
+def test_a_ceiling_under_which_a_command_could_start_nothing_is_refused(desk: Desk) -> None:
+    """G2: no run is changed when what one of them has spent, has reserved and asks for next does not fit."""
+    rows, ids = held_by_runs(desk)
+    asked = asked_by(rows.reason(ids[2], "transcribe"))
+    purse = desk.store.purse
+    purse.limit(Scope.RUN, "r2", None)
+    for token, micros in (("spent", 700_000), ("open", 50_000)):
+        assert purse.reserve(Reservation(token, micros, run_id="r2"), {}) is None
+    purse.settle("spent", [entry(700_000)])
+    purse.limit(Scope.RUN, "r2", 750_000)
+    least = 750_000 + asked
+    for amount in (0, 1, 1_000, asked, 700_000, 750_000, least - 1):
+        result = desk.run("retry", "--over-budget", "--max-usd", usd(amount))
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr == (
+            f"podrun: --max-usd {usd(amount)} is too little: run r2 needs {usd(least)} ($0.70 spent, $0.05 reserved, "
+            f"and {usd(asked)} for what is next); nothing was changed\n"
+        )
+        assert [purse.budget(Scope.RUN, run).ceiling for run in ("r1", "r2")] == [1, 750_000]
+        assert stand(rows, ids) == [State.HELD] * 3
+    result = desk.run("retry", "--over-budget", "--max-usd", usd(least))
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert all(rows.work.claim("transcribe", each, "g1", 90) for each in ids), "each has its lease"
+
+
 def test_a_run_whose_ceiling_was_raised_goes_on_without_the_other(desk: Desk) -> None:
     rows, ids = held_by_runs(desk)
     desk.store.purse.limit(Scope.RUN, "r2", None)
     result = desk.run("retry", "--over-budget")
-    assert result.stdout == "1 transcription waits again\n"
+    assert (result.exit_code, result.stdout) == (4, "1 transcription waits again\n")
     assert "2 transcriptions are held by their command's --max-usd" in result.stderr
     assert stand(rows, ids) == [State.HELD, State.HELD, State.DISPATCHED]
 

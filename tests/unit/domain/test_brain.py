@@ -207,6 +207,30 @@ def test_a_number_that_hovers_at_the_ceiling_does_not_launch_and_stop_in_turns()
     assert ahead([machine("m")], RULES) == room - 1
 
 
+def test_a_launch_must_fit_with_the_lease_that_it_is_for() -> None:
+    """G2, G3: who can reserve no lease boots for nothing; nothing is launched, it freezes. Who holds one has it."""
+    rules = replace(RULES, lease=90.0)
+    launch = cost(RULES.start + RULES.sweep + RULES.stop + 90.0, PRICE)
+    work, tight = Demand(1e6, 99), Level("gpu_day", launch, 0)
+    none = ask(work, rules=rules, levels=(tight,))
+    assert (none.desired, none.freeze) == (0, tight)
+    assert ask(work, rules=rules, levels=(replace(tight, ceiling=launch + 1),)).desired == 1
+    assert ask(work, levels=(tight,)).desired == 1, "without a lease there is room for more"
+    holder = ask(work, machine("m", leases=1), rules=rules, levels=(replace(tight, ceiling=launch // 2),))
+    assert (holder.desired, holder.freeze) == (1, None)
+
+
+def test_who_has_no_lease_yet_is_left_the_room_for_one() -> None:
+    """G2: two that were launched one after the other fit as two that were launched at once."""
+    rules = replace(RULES, lease=90.0)
+    lease, beside = cost(90.0, PRICE), cost(RULES.sweep + RULES.stop, PRICE)
+    level = Level("gpu_day", beside + cost(rules.launch, PRICE) + lease, 0)
+    first = machine("m", State.STARTING)
+    assert ask(Demand(1e6, 99), first, rules=rules, levels=(level,)).desired == 1
+    assert ask(Demand(1e6, 99), first, rules=rules, levels=(replace(level, ceiling=level.ceiling + 1),)).desired == 2
+    assert ask(Demand(1e6, 99), replace(first, leases=1), rules=rules, levels=(level,)).desired == 2
+
+
 def test_what_leaves_counts_against_the_maximum_and_dear_ones_leave_first() -> None:
     seen = [machine("dear", leases=1, price=2 * PRICE), machine("cheap", leases=1), machine("ends", State.DRAINING, 1)]
     made = ask(Demand(1e9, 99), *seen, rules=replace(RULES, most=2))

@@ -67,10 +67,15 @@ def test_a_refusal_says_what_it_was_about() -> None:
     found = refusal(budgets, micros("0.31"), {Scope.GPU_DAY: micros(40), Scope.MONTH: 0}, 10_000)
     assert found is not None
     assert str(found) == (
-        "$0.31 do not fit under the $40.00 of GPU work on 2026-11-22: $39.20 spent, $0.50 reserved, $0.01 burning"
+        "$0.31 do not fit under the $40.00 of GPU work on 2026-11-22: $39.20 spent, $0.50 reserved, $0.01 burning; "
+        "$0.31 is what one lease reserves"
     )
+    assert asked_by(str(found)) == micros("0.31")
     item = refusal([Budget(Scope.ITEM, "e")], 5, {Scope.ITEM: 4}, 10_000)
-    assert str(item) == "$0.000005 do not fit under the $0.000004 of episode e: $0.00 spent, $0.00 reserved"
+    assert str(item) == (
+        "$0.000005 do not fit under the $0.000004 of episode e: $0.00 spent, $0.00 reserved; "
+        "$0.000005 is what one lease reserves"
+    )
 
 
 @given(BUDGETS, AMOUNTS, st.dictionaries(st.sampled_from(Scope), st.none() | AMOUNTS), AMOUNTS)

@@ -21,9 +21,14 @@ def test_the_last_moment_of_a_month_is_in_it() -> None:
         "2024-03-01",
         "2027-01-01",
     ]
+    assert (month_of_day("0001-01-01"), next_day("0001-01-01"), day_of(begins_at("0001-01-02"))) == (
+        "0001-01",
+        "0001-01-02",
+        "0001-01-02",
+    )
 
 
-@pytest.mark.parametrize("day", ["2026-11", "2026-13-01", "2026-1-2", "today", ""])
+@pytest.mark.parametrize("day", ["2026-11", "2026-13-01", "2026-1-2", "1-01-01", "today", ""])
 def test_what_is_no_day_is_refused(day: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         month_of_day(day)

@@ -28,6 +28,12 @@ def test_what_is_no_amount_is_refused(text: str) -> None:
         parse_usd(text)
 
 
+def test_which_amounts_there_are_is_said() -> None:
+    for text in ("-1", "1000000001"):
+        with pytest.raises(ValueError, match=rf"'{text}' is not between 0 and 1000000000 dollars"):
+            parse_usd(text)
+
+
 def test_what_is_finer_than_a_micro_dollar_is_rounded_up() -> None:
     assert micros("0.0000001") == 1
     assert micros("0.1") + micros("0.2") == micros("0.3")

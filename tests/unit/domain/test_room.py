@@ -1,6 +1,7 @@
 """Whether a quote fits into what the stop levels have left (G3, G4)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -42,6 +43,21 @@ def test_what_is_spent_and_reserved_is_not_left() -> None:
         "$0.10 of GPU work on 2026-11-22 leaves $0.05: it would be frozen before it is done (stop_gpu_day_usd)"
     )
     assert (short.left, short.likely, short.setting) == (50_000, 50_001, "stop_gpu_day_usd")
+
+
+def test_the_last_lease_of_every_worker_must_fit_too() -> None:
+    """G2, G4: a claim finds its whole reservation free, or work freezes, however little the lease costs in the end."""
+    level = {Scope.GPU_DAY: micros("0.10")}
+    dear = replace(asked("0.03", workers=2), price=Price(micros("0.36"), "list"))  # 100 micro-dollars a second
+    assert shortfalls(dear, BUDGETS, level, 100.0) == ()
+    (short,) = shortfalls(dear, BUDGETS, level, 100.01)
+    assert str(short) == (
+        "$0.10 of GPU work on 2026-11-22 leaves $0.05: with $0.020002 kept free for the last leases it would be "
+        "frozen before it is done (stop_gpu_day_usd)"
+    )
+    assert (short.likely, short.beside) == (30_000, 20_002)
+    nothing = replace(dear, lines=asked("0", cpu="0.03").lines)
+    assert shortfalls(nothing, BUDGETS, level, 1000.0) == (), "what no device hears needs no lease of one"
 
 
 def test_gpu_work_is_the_device_alone_and_the_rest_is_all() -> None:

@@ -18,6 +18,7 @@ from podinsight.domain.pool import Rules
 from podinsight.domain.prices import PriceBook
 from podinsight.errors import Unavailable
 from podinsight.ports import Bearer, Entry, Fleet, ObjectStore
+from podinsight.services import in_force
 from podinsight.services.guard import GuardPorts, GuardRules, freeze
 from podinsight.services.resume import ResumePorts, reached, resume
 from podinsight.services.scale import BURN, scale
@@ -241,6 +242,16 @@ def test_machines_that_cost_nothing_come_under_levels_of_nothing(guarded: Guarde
     assert guarded.control.gpu_frozen
 
 
+@pytest.mark.parametrize("scales", [True, False])
+def test_it_leaves_word_of_the_levels_that_hold_here(guarded: Guarded, scales: bool) -> None:
+    """G3, G7: what `podrun resume` compares its own with."""
+    guarded.rules = replace(guarded.rules, limits=Limits(gpu_day=Level((), 7), month=Level()), scales=scales)
+    guarded.decide()
+    ceilings = in_force.held(guarded.rows.store, guarded.clock.now() + 10, 10) or {}
+    assert (ceilings[Scope.GPU_DAY], ceilings.get(Scope.MONTH)) == (7, None)
+    assert in_force.held(guarded.rows.store, guarded.clock.now() + 11, 10) is None
+
+
 def test_the_month_halts_everything(guarded: Guarded) -> None:
     guarded.rules = replace(guarded.rules, limits=Limits(month=Level((), DOLLAR), gpu_day=Level()))
     guarded.rows.transcribes(1)
@@ -322,6 +333,23 @@ def test_scenario_17_a_freeze_outlives_scaling_and_midnight_until_a_named_person
     assert (done.held, done.reached) == ((), ())
     assert guarded.control.by == "ada"
     assert guarded.run(10)[-1] == 1
+
+
+@pytest.mark.parametrize("room", [90_000, 94_000, 184_999, 185_000, 185_001, 200_000])
+def test_after_a_resume_that_warns_no_worker_starts(guarded: Guarded, room: int) -> None:
+    """G2, G3, G7: whoever lifts a freeze without raising the level is warned exactly when nothing could be claimed; it
+    is frozen again, and no machine has started for it."""
+    fleet = replace(guarded.rules.fleet, lease=90.0)
+    guarded.rules = replace(guarded.rules, fleet=fleet, limits=Limits(gpu_day=Level((), micros(2)), month=Level()))
+    guarded.rows.transcribes(2)
+    guarded.spend(micros(2) - room)
+    freeze(guarded.rows.store, "spent", "stop:gpu_day:x")
+    ports = ResumePorts(guarded.rows.store, guarded.fleet, guarded.clock, fleet.launch)
+    warned = bool(resume(ports, guarded.rules.limits, "ada", "again").reached)
+    assert warned == (room <= fleet.launch * 1000)
+    assert guarded.run(10) == ([0, 0] if warned else [1, 1])
+    assert guarded.control.gpu_frozen == warned
+    assert bool(guarded.fleet.state().instances) != warned, "nothing was started for it"
 
 
 def test_scenario_19_advice_to_rebalance_starts_no_extra_machine(guarded: Guarded) -> None:
