@@ -100,9 +100,9 @@ else
 	exit $$ended
 endif
 
-# These rooms keep to folders, servers and ports of their own and may run in two processes; what starts whole stacks
-# measures how soon they answer, and runs alone.
-SIDE_BY_SIDE := tests/unit tests/contract
+# These rooms keep to folders, servers and ports of their own and may run in two processes; what has real workers
+# transcribe runs alone.
+SIDE_BY_SIDE := tests/unit tests/contract tests/straight_line tests/wiring
 
 .PHONY: soak
 soak: $(STAMP) ## The long suite: full counts, production values
