@@ -237,6 +237,9 @@ class Settings(MoneySettings):
     light_workers: Count = Field(
         default=1, description="Worker processes for dispatch, taking lost work back and the like on this machine."
     )
+    guard_workers: Count = Field(
+        default=1, description="Worker processes of the cost guard on this machine, which nothing else holds up."
+    )
     fetch_slots: Positive = Field(default=topology.FETCH.slots, description="Fetches at a time in one fetch worker.")
     log_level: LogLevel = Field(default="INFO", description="Least severe level that is logged.")
 
@@ -353,7 +356,7 @@ def effective(settings: Settings) -> list[Effective]:
     return [
         Effective(
             name,
-            shown(areas.get(name, getattr(settings, name))),
+            shown(areas.get(name, getattr(settings, name)), field.metadata),
             settings._sources.get(name, "argument" if name in settings.model_fields_set else "default"),
             field.description or "",
         )
@@ -366,7 +369,8 @@ def settings_table() -> str:
     rows = ["| setting | environment | default | meaning |", "|---|---|---|---|"]
     for name, field in Settings.model_fields.items():
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-        value = "" if "default" in extra else shown(field.get_default(call_default_factory=True, validated_data={}))
+        given = None if "default" in extra else field.get_default(call_default_factory=True, validated_data={})
+        value = shown(given, field.metadata)
         default = str(extra.get("default", "")) or (f"`{value}`" if value else "")
         if name.removesuffix("_url") in topology.AREAS:
             default = f"`<objects_url>/{name.removesuffix('_url')}`"

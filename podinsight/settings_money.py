@@ -33,7 +33,7 @@ class MoneySettings(BaseSettings):
         default=None, description="TOML file with prices that go over the list prices (docs/costs.md)."
     )
     alert_item_usd: AlertLevels = Field(
-        default=(Decimal("2.50"),), description="Tell when an episode has cost so much."
+        default=(Decimal("2.50"),), description="Tell when an episode has cost so much; `none`: never."
     )
     stop_item_usd: StopLevel = Field(
         default=Decimal(3), description="An episode may cost no more: it is held; `none`: no such level."
@@ -78,7 +78,7 @@ class MoneySettings(BaseSettings):
     fleet: Literal["local", "fixed"] = Field(
         default="local",
         description="local: gpu workers come with work and budget, at most gpu_workers, and go when there is none; "
-        "fixed: gpu_workers of them run whether there is work or not, but for none while paid work is stopped.",
+        "fixed: gpu_workers of them run; where they are paid for, none while work is stopped or there is none.",
     )
     gpu_workers: Count = Field(
         default=1,
@@ -115,7 +115,9 @@ class MoneySettings(BaseSettings):
     notify_critical: SecretUrls = Field(
         default=(), description="Who is told when work was stopped: Apprise URLs, separated by spaces."
     )
-    notify_warning: SecretUrls = Field(default=(), description="Who is told of alert levels and findings.")
+    notify_warning: SecretUrls = Field(
+        default=(), description="Who is told of alert levels, findings, economy mode, pauses, halts and resumes."
+    )
     notify_summary: SecretUrls = Field(default=(), description="Who gets the daily report.")
 
     @property

@@ -3,7 +3,7 @@
 import ipaddress
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,6 +15,7 @@ from podinsight import topology
 from podinsight.domain.money import DOLLAR, parse_usd
 from podinsight.domain.table import identifier
 
+NONE = "none"  # a level that is off, as it is written and shown
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:]*:[0-9a-f:.]*")
 _PASSWORD = re.compile(r"(://[^:@/?#]*):.*@")
 _PASSWORD_ARGUMENT = re.compile(r"([?&](?:password|passwd|pwd)=)[^&#]*", re.IGNORECASE)
@@ -232,13 +233,15 @@ def dollars(value: object) -> object:
 
 def stop_level(value: object) -> object:
     """Dollars, or None for `none`: there is no such level."""
-    if value is None or (isinstance(value, str) and value.strip().lower() in ("", "none")):
+    if value is None or (isinstance(value, str) and value.strip().lower() in ("", NONE)):
         return None
     return dollars(value)
 
 
 def alert_levels(value: object) -> object:
-    """Dollars from `5,15`, one number or a TOML list, the lowest first; empty for none. Raises as `dollars`."""
+    """Dollars from `5,15`, one number or a TOML list, the lowest first; empty for `none`. Raises as `dollars`."""
+    if isinstance(value, str) and value.strip().lower() == NONE:
+        return ()
     if isinstance(value, str):
         value = [each for each in value.split(",") if each.strip()]
     found = value if isinstance(value, list | tuple) else [value]
@@ -276,8 +279,18 @@ def masked(url: str) -> str:
     return _PASSWORD_ARGUMENT.sub(r"\1****", _PASSWORD.sub(r"\1:****@", url))
 
 
-def shown(value: object) -> str:
-    """A setting's value for a person, in the form in which it can be written; secrets and passwords masked."""
+def is_level(metadata: Iterable[object]) -> bool:
+    """Whether a field with these annotations is a level, which may be `none`."""
+    return any(isinstance(each, BeforeValidator) and each.func in (stop_level, alert_levels) for each in metadata)
+
+
+def shown(value: object, metadata: Iterable[object] = ()) -> str:
+    """A setting's value for a person, in the form in which it can be written; secrets and passwords masked.
+
+    metadata: the annotations of its field.
+    """
+    if value in (None, ()) and is_level(metadata):
+        return NONE
     if value is None:
         return ""
     if isinstance(value, SecretStr):

@@ -70,7 +70,8 @@ FETCH: Final = QueueSpec("fetch", "threads", slots=10)
 PLAN: Final = QueueSpec("plan", "prefork", slots=1)
 GPU: Final = QueueSpec("gpu", "prefork", slots=1)
 LIGHT: Final = QueueSpec("light", "prefork", slots=1)
-QUEUES: Final = {queue.name: queue for queue in (FETCH, PLAN, GPU, LIGHT)}
+GUARD: Final = QueueSpec("guard", "prefork", slots=1)
+QUEUES: Final = {queue.name: queue for queue in (FETCH, PLAN, GPU, LIGHT, GUARD)}
 
 TASKS: Final = {
     task.name: task
@@ -83,8 +84,8 @@ TASKS: Final = {
         TaskSpec("reconcile", LIGHT.name, time_limit=600),
         TaskSpec("clean", LIGHT.name, time_limit=600),
         TaskSpec("register_segments", LIGHT.name, time_limit=300),
-        TaskSpec("scale_fleet", LIGHT.name, time_limit=120),
-        TaskSpec("sweep_costs", LIGHT.name, time_limit=300),
+        TaskSpec("scale_fleet", GUARD.name, time_limit=120),
+        TaskSpec("sweep_costs", GUARD.name, time_limit=300),
         TaskSpec("check_daily_cost", LIGHT.name, time_limit=600),
     )
 }

@@ -37,6 +37,18 @@ TaskName = Literal[
 settings = settings_module.load()
 
 
+class HandedBack(Reject):  # type: ignore[misc]
+    """Ends a task whose row is claimable again: failed in Flower, never redelivered, told in one line of our own."""
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Celery would say of each rejection, with a traceback, what `task` has said already."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HandedBack))
+
+
+logging.getLogger("celery.app.trace").addFilter(_is_news)
+
+
 class _App(Celery):  # type: ignore[misc]
     """The sender's side of task events shows no more than the worker's (workers.shown)."""
 
@@ -49,7 +61,7 @@ class _App(Celery):  # type: ignore[misc]
 
 app = _App(
     "podinsight",
-    include=["workers.fetch", "workers.plan", "workers.gpu", "workers.light", "workers.money", "workers.lifecycle"],
+    include=["workers.fetch", "workers.plan", "workers.gpu", "workers.light", "workers.guard", "workers.lifecycle"],
 )
 app.config_from_object(celery_settings(settings) | {"beat_schedule": beat_schedule(settings)})
 
@@ -84,7 +96,7 @@ def task(name: TaskName) -> Callable[[Callable[..., Result]], Any]:
                     # Not a failure: the row is claimable again, by whoever gets the next message.
                     shown = [redact_url(each) if isinstance(each, str) else each for each in args]
                     log.info("%s %s: %s (%.1f s)", name, shown, error, time.monotonic() - started)
-                    raise Reject(str(error), requeue=False) from None
+                    raise HandedBack(str(error), requeue=False) from None
             log.info("%s: %s (%.2f s)", name, said, time.monotonic() - started)
 
         limit = TASKS[name].time_limit

@@ -21,7 +21,7 @@ from podinsight.bootstrap import build_store, decoding_device
 from podinsight.bootstrap.money import notified_services
 from podinsight.errors import ConfigError, PodinsightError
 from podinsight.ports import StatusStore
-from podinsight.topology import GPU, LIGHT, QUEUES, STAGES, QueueSpec
+from podinsight.topology import GPU, GUARD, QUEUES, STAGES, QueueSpec
 from workers import process, spot
 from workers.app import app, settings, worker_id
 
@@ -60,7 +60,7 @@ def _refuse_wrong_start(sender: Any, **_: object) -> None:
     try:
         queues = list(sender.app.amqp.queues.consume_from)
         spec = check_start(queues, get_implementation(sender.pool_cls), sender.concurrency)
-        if spec is LIGHT:  # it runs the sweep, which tells people
+        if spec is GUARD:  # it runs the sweep, which tells people
             notified_services(settings)
     except ConfigError as error:
         log.critical("%s", error)

@@ -1,9 +1,11 @@
 """The light queue: what beat asks for. Every task here may run twice at once and does no harm."""
 
+from podinsight.bootstrap.money import guard_ports, guard_rules
 from podinsight.services import clean as cleaning
 from podinsight.services import dispatch as dispatching
 from podinsight.services import reconcile as reconciling
 from podinsight.services import register as registering
+from podinsight.services.daily import check_daily
 from workers.app import settings, task
 from workers.process import container
 
@@ -40,3 +42,9 @@ def register_segments() -> str:
     world = container()
     report = registering.register(world.store, world.objects, world.table, world.clock)
     return "; ".join([f"{report.registered} registered", *report.faults[:5]])
+
+
+@task("check_daily_cost")
+def check_daily_cost() -> str:
+    """Yesterday's report, red flags and the bill, once a UTC day."""
+    return check_daily(guard_ports(settings, container()), guard_rules(settings))

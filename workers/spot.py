@@ -17,7 +17,7 @@ from podinsight.bootstrap import build_interruptions
 from podinsight.domain.interruption import Course, Notice
 from podinsight.ports import StatusStore
 from podinsight.services.interruptions import wait_for_leave, watch
-from podinsight.topology import LIGHT
+from podinsight.topology import STAGES
 from workers.app import settings, worker_id
 
 _finishing = threading.Event()
@@ -25,8 +25,8 @@ _known: list[Notice] = []  # the advice under which this worker started
 
 
 def concerns(queue: str) -> bool:
-    """Whether workers of this queue hold units that can be lost. What the light queue does is simply done again."""
-    return settings.spot_watch and queue != LIGHT.name
+    """Whether workers of this queue hold units that can be lost. What the others do is simply done again."""
+    return settings.spot_watch and queue in {stage.queue for stage in STAGES.values()}
 
 
 def hold_back(queue: str) -> None:

@@ -17,6 +17,9 @@ TRANSPORT_OPTIONS: Mapping[str, object] = {
     "health_check_interval": 25,
     "visibility_timeout": 3600,
 }
+# A pool's new child imports everything first: two seconds of a free core, seven of a busy one. Celery ends whoever is not
+# up within four, so on a busy machine a lost child was never replaced.
+CHILD_START_SECONDS = 60.0
 _queue: Any = entity.Queue  # kombu has no types
 _PUBLISH_TIMEOUTS = {"socket_timeout": 2, "socket_connect_timeout": 2}
 
@@ -49,6 +52,7 @@ def celery_config(redis_url: str, expires: float) -> dict[str, object]:
         "worker_disable_prefetch": True,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_pool_start_method": "spawn",
+        "worker_proc_alive_timeout": CHILD_START_SECONDS,
         "worker_hijack_root_logger": False,
         "worker_send_task_events": True,
         "worker_enable_remote_control": True,

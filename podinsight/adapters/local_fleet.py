@@ -10,16 +10,17 @@ from podinsight.domain.fleet import (
     InstanceState,
     Lifecycle,
     Offer,
-    Rate,
     Snapshot,
     Stopped,
+    Unheld,
     Zeroed,
 )
+from podinsight.domain.prices import Price
 from podinsight.errors import PodinsightError, Refused
 from podinsight.ports import Clock, StatusStore, WorkerView
 from podinsight.topology import GPU
 
-FREE: Final = Rate(0, "local device")
+FREE: Final = Price(0, "local device")
 _UNSAID: Final = "unknown device"
 
 
@@ -27,8 +28,9 @@ class LocalFleet:
     """The workers of one pool, on every machine whose supervisor reads this database. What is wanted is one number for
     all of them, of which each supervisor starts its machine's share (domain/share.py).
 
-    rate: the price of a device by its kind. device: the kind of workers that have not said theirs yet, where no other
-    of this pool has; empty when nobody knows.
+    rate: an hour of a device, by its kind and its machine's name. device: the kind of workers that start and have not
+    said theirs yet, where no other of this pool has; empty when nobody knows. One that works and has not said it is
+    reckoned as of no known kind.
 
     A process is known here from the moment that the database knows it, which is less than a second after its start.
     The database is the provider: where it does not answer, everything is unknown. One that has not been heard of for
@@ -41,7 +43,7 @@ class LocalFleet:
         clock: Clock,
         most: int,
         silent_seconds: float,
-        rate: Callable[[str], Rate] = lambda _kind: FREE,
+        rate: Callable[[str, str], Price] = lambda _kind, _zone: FREE,
         pool: str = GPU.name,
         device: Callable[[], str] = lambda: "",
     ) -> None:
@@ -58,8 +60,8 @@ class LocalFleet:
             size = self._store.workers.pools().get(self._pool)
             views = self._views()
             holders = self._store.work.lease_holders() if views else {}
-            usual = self._usual(views) if views else ""
-            instances = tuple(self._instance(view, view.device or usual, view.id in holders) for view in views)
+            usual = self._usual(views)[0] if views else ""
+            instances = tuple(self._instance(view, usual, view.id in holders) for view in views)
         except PodinsightError as error:
             return FleetState(now, (), (), unknown=(f"{self.name}: {error}",))
         kept = size.kept if size else None
@@ -68,10 +70,10 @@ class LocalFleet:
 
     def offer(self) -> Offer:
         try:
-            kind = self._usual(self._views())
+            kind, zone = self._usual(self._views())
         except PodinsightError:
-            kind = ""
-        return Offer(kind, self._rate(kind))
+            kind, zone = "", ""
+        return Offer(kind, self._rate(kind, zone))
 
     def scale(self, desired: int, by: str = "", why: str = "") -> int:
         size = self._store.workers.pools().get(self._pool)
@@ -86,6 +88,10 @@ class LocalFleet:
         retire = self._store.workers.retire
         busy = [each for each in ids if each in known and not retire(each, shrink=True, by=by, why=why)]
         return Stopped(tuple(each for each in ids if each not in busy), tuple(busy))
+
+    def drop_minimum(self, groups: Sequence[str], by: str = "", why: str = "") -> Unheld:
+        self._store.workers.pools()  # whoever is away must not say that it is done
+        return Unheld(tuple(groups))
 
     def zero(self, why: str, by: str = "") -> Zeroed:
         snapshot = self._store.workers.shut(self._pool, self._most, why, by)
@@ -107,20 +113,23 @@ class LocalFleet:
             if seconds > self._silent_seconds
         )
 
-    def _usual(self, views: Sequence[WorkerView]) -> str:
-        """What a worker decodes on that has not said it: the dearest of what others said."""
-        said = {view.device for view in views if view.device}
-        return max(sorted(said), key=lambda kind: self._rate(kind).micros) if said else self._device()
+    def _usual(self, views: Sequence[WorkerView]) -> tuple[str, str]:
+        """What a worker decodes on that has not said it, and on which machine: the dearest of what others said."""
+        said = {(view.device, view.machine) for view in views if view.device}
+        return max(sorted(said), key=lambda each: self._rate(*each).micros) if said else (self._device(), "")
 
-    def _instance(self, view: WorkerView, device: str, leased: bool) -> Instance:
+    def _instance(self, view: WorkerView, usual: str, leased: bool) -> Instance:
+        """Its price is the one in force for what it does from now on: a guess is for those alone that take no work."""
+        state = InstanceState(view.state)
+        device = view.device or (usual if state is InstanceState.STARTING else "")
         return Instance(
             id=view.id,
             group=self._pool,
             kind=device or _UNSAID,
             zone=view.machine,
             lifecycle=Lifecycle.LOCAL,
-            state=InstanceState(view.state),
+            state=state,
             started=view.started_at,
-            rate=self._rate(device),
+            rate=self._rate(device, view.machine),
             leased=leased,
         )

@@ -14,20 +14,21 @@ from podinsight.domain.fleet import (
     InstanceState,
     Lifecycle,
     Offer,
-    Rate,
     Snapshot,
     Stopped,
+    Unheld,
     Zeroed,
     named,
     newest_first,
     spread,
 )
 from podinsight.domain.interruption import Notice
+from podinsight.domain.prices import Price
 from podinsight.errors import Refused, Unavailable
 from podinsight.ports import Clock
 
 _FORGOTTEN_SECONDS: Final = 3600.0  # EC2 shows a terminated instance for about an hour
-LIST_PRICE: Final = Rate(526_000, "list price 2026-11-01")
+LIST_PRICE: Final = Price(526_000, "list price 2026-11-01")
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Make:
 
     kind: str = "g4dn.xlarge"
     lifecycle: Lifecycle = Lifecycle.SPOT
-    rate: Rate = LIST_PRICE
+    rate: Price = LIST_PRICE
     start_seconds: float = 180.0
     stop_seconds: float = 30.0
     notice_seconds: float = 120.0
@@ -49,12 +50,14 @@ class MemoryFleet:
     Time goes by when the clock does: what was due happens, in order, before the next question is answered.
 
     denied: names of groups whose region refuses us; what runs there runs on. protected: ids that the provider refuses
-    to stop. failing: how many of the next starts come to nothing. Who orders what is not kept, but for a `zero`.
+    to stop. unchangeable: names of groups whose minimum it refuses to change. failing: how many of the next starts come
+    to nothing. Who orders what is not kept, but for a `zero`.
     """
 
     def __init__(self, clock: Clock, groups: Sequence[Group], make: Make | None = None, name: str = "memory") -> None:
         self.denied: set[str] = set()
         self.protected: set[str] = set()
+        self.unchangeable: set[str] = set()
         self.failing = 0
         self._clock = clock
         self._name = name
@@ -115,6 +118,16 @@ class MemoryFleet:
         self._catch_up()
         return Stopped(tuple(ending), tuple(busy), tuple(refused))
 
+    def drop_minimum(self, groups: Sequence[str], by: str = "", why: str = "") -> Unheld:
+        self._catch_up()
+        self._answering()
+        refused = {name: "access denied" for name in groups if name in self.denied}
+        refused |= {name: "its size may not be changed" for name in groups if name in self.unchangeable}
+        done = tuple(name for name in groups if name not in refused)
+        for name in set(done) & set(self._groups):
+            self._groups[name] = replace(self._groups[name], least=0)
+        return Unheld(done, tuple(refused.items()))
+
     def zero(self, why: str, by: str = "") -> Zeroed:
         self._catch_up()
         reason = named(by, why)
@@ -147,6 +160,11 @@ class MemoryFleet:
         self._catch_up()
 
     # ------------------------------------------------------------------------------------------------ the world
+
+    def resize(self, group: Group) -> None:
+        """Somebody sets the sizes of a group by hand, at the provider."""
+        self._groups[group.name] = group
+        self._catch_up()
 
     def hold(self, name: str) -> bool:
         """A worker on this instance asks for a lease; False where none may be given."""

@@ -1,6 +1,7 @@
 """The cost guard: what things cost, what the fleet is, who is told."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from podinsight.adapters import price_file
@@ -10,23 +11,23 @@ from podinsight.adapters.local_fleet import LocalFleet
 from podinsight.adapters.memory import NoBilling, NoPrices
 from podinsight.bootstrap.speech import decoding_device
 from podinsight.domain.alerts import Severity
-from podinsight.domain.fleet import Rate
 from podinsight.domain.money import micros
 from podinsight.domain.pool import Rules
 from podinsight.domain.prices import CPU, CUDA, LOCAL, Price, PriceBook, Terms
 from podinsight.errors import ConfigError
-from podinsight.ports import Billing, Clock, Fleet, Notifier, StatusStore
+from podinsight.ports import Billing, Clock, Fleet, LivePrices, Notifier, StatusStore
 from podinsight.services import pricing
 from podinsight.services.emergency import EmergencyPorts
 from podinsight.services.guard import GuardPorts, GuardRules
 from podinsight.services.join import KpiPrices
 from podinsight.services.resume import ResumePorts
 from podinsight.settings import Settings
-from podinsight.settings_sources import variable
+from podinsight.settings_sources import closest, variable
 
 if TYPE_CHECKING:
     from podinsight.bootstrap import Container
 
+_NAMED: Final = 3  # machines that a warning names
 _SLOW: Final = 4.0  # a worker may take so many times a chunk's length for it
 
 
@@ -54,6 +55,24 @@ def price_book(settings: Settings) -> PriceBook:
     return PriceBook(given, {}).over(lower)
 
 
+def doubts(settings: Settings) -> tuple[str, ...]:
+    """What may be mistyped in prices_file, in one line for people: machines that the shipped list does not have. They
+    may be another cloud's, so this is no error.
+
+    Raises:
+        ConfigError: as `price_book`.
+    """
+    if settings.prices_file is None:
+        return ()
+    known = {CPU, *price_file.shipped().devices}
+    strange = sorted(price_file.read(settings.prices_file).devices.keys() - known)
+    if not strange:
+        return ()
+    named = ", ".join(f"{each} (nearest: {closest(each, known)})" for each in strange[:_NAMED])
+    more = f" and {len(strange) - _NAMED} more" if len(strange) > _NAMED else ""
+    return (f"prices_file has machines that are not in the shipped list: {named}{more}; a mistyped one prices nothing",)
+
+
 def in_cloud(settings: Settings) -> bool:
     """Whether objects are kept, and so everything beside them runs, at AWS."""
     areas = settings.area_urls()
@@ -78,17 +97,18 @@ def kpi_prices(settings: Settings) -> KpiPrices:
 
 def build_fleet(settings: Settings, store: StatusStore, clock: Clock) -> Fleet:
     """The gpu workers that are started and stopped."""
-    prices = price_book(settings)
-
-    def rate(kind: str) -> Rate:
-        price = pricing.hour(prices, NoPrices(), kind, "")
-        return Rate(price.micros, price.source, price.estimated)
+    rate = partial(pricing.hour, price_book(settings), build_prices(settings))
 
     def device() -> str:
         return settings.device if settings.device != "auto" else decoding_device(settings)
 
     most, silent = settings.gpu_workers, settings.worker_stale_seconds
     return LocalFleet(store, clock, most, silent, rate, device=device)
+
+
+def build_prices(_settings: Settings) -> LivePrices:
+    """What machines cost now: of a laptop nobody says."""
+    return NoPrices()
 
 
 def guard_ports(settings: Settings, world: "Container") -> GuardPorts:

@@ -8,8 +8,9 @@ import click
 
 from podinsight.cli.console import Output, moment, plain
 from podinsight.cli.session import Session, json_option, pass_session
+from podinsight.domain.alerts import person_stop_alert
 from podinsight.domain.budget import Budget, Scope
-from podinsight.domain.control import RESUME, Control, Mode, stopped
+from podinsight.domain.control import RESUME, Control, Mode, apart, stopped, stops
 from podinsight.domain.money import usd
 from podinsight.services.resume import Resumed
 from podinsight.services.resume import resume as lift
@@ -48,12 +49,16 @@ def _command(name: str, mode: Mode, text: str, reason: str) -> click.Command:
     @json_option
     @pass_session
     def command(session: Session, by: str, why: str, as_json: bool) -> None:
-        now = session.store.control.revise(lambda history: stopped(history, mode, by, why))[0]
+        history = session.store.control.revise(
+            lambda history: stopped(history, mode, by, why),
+            lambda was, _now: person_stop_alert(mode, was, by, why),
+        )
+        now = history[0]
         out = Output(as_json)
         out.data(asdict(now))
         out.line(f"{_SAID[mode]} (by {by}: {why})")
         if now.mode is not mode:
-            out.line(f"what was stopped before stays so: {said(now)}")
+            out.line(f"what was stopped before stays so: {said(apart(stops(history))[-1])}")
 
     return command
 
@@ -76,7 +81,7 @@ def resume(session: Session, by: str, why: str, as_json: bool) -> None:
     if found.lifted is None:
         out.line("nothing is stopped")
     else:
-        out.line(f"lifted: {said(found.lifted)}")
+        out.line(f"lifted: {said(apart((*found.held, found.lifted))[-1])}")
         for line in _what_holds(found.held):
             out.line(line)
     if found.opened:
@@ -92,7 +97,7 @@ def resume(session: Session, by: str, why: str, as_json: bool) -> None:
 def _what_holds(held: Sequence[Control]) -> list[str]:
     if not held:
         return ["running again"]
-    return [f"still {said(each)}" for each in reversed(held)] + [f"`{RESUME}` lifts the next"]
+    return [f"still {said(each)}" for each in reversed(apart(held))] + [f"`{RESUME}` lifts the next"]
 
 
 def _document(now: Control, found: Resumed) -> dict[str, Any]:
@@ -120,10 +125,8 @@ def _level(budget: Budget) -> dict[str, object]:
 
 def said(control: Control) -> str:
     """What a stop stops, who made it, when and why."""
-    what = [] if control.mode is Mode.RUNNING else [control.mode.value]
-    what += ["GPU work frozen"] if control.gpu_frozen else []
     by, why = plain(control.by), plain(control.why)
-    return f"{' and '.join(what) or 'running'} by {by} since {moment(control.at)}: {why}"
+    return f"{control.what} by {by} since {moment(control.at)}: {why}"
 
 
 def stop_setting(scope: Scope) -> str:

@@ -5,9 +5,9 @@ from typing import Any, Final
 import click
 
 from podinsight.cli.console import Output, count, plain
+from podinsight.cli.control import said
 from podinsight.cli.session import Session, json_option, pass_session
 from podinsight.domain.budget import Budget, Limits
-from podinsight.domain.control import Control
 from podinsight.domain.money import Micros, usd
 from podinsight.errors import Unavailable
 from podinsight.services.check import Check, check
@@ -86,7 +86,8 @@ def _level(budget: Budget, limits: Limits) -> dict[str, Any]:
 def _tell(out: Output, found: Check, limits: Limits) -> None:
     for line in found.unproven:
         out.line(f"UNPROVEN: {plain(line)}")
-    out.line(_said(found.control))
+    for line in _said(found):
+        out.line(line)
     out.table(["level", "spent", "reserved", "stops at"], _rows(found.money, limits), right=(1, 2, 3))
     for stop in found.money.stops:
         out.line(f"reached: {plain(str(stop))}")
@@ -114,7 +115,7 @@ def _usd(ceiling: Micros | None) -> str:
     return "none" if ceiling is None else usd(ceiling)
 
 
-def _said(control: Control) -> str:
-    stopped = control.forbids("transcribe")
-    running = "running in economy mode" if control.economy else "running"
-    return plain(stopped or running)
+def _said(found: Check) -> list[str]:
+    """What was stopped last comes first."""
+    running = "running in economy mode" if found.control.economy else "running"
+    return [said(each) for each in reversed(found.held)] or [running]

@@ -14,14 +14,14 @@ from podinsight.cli.console import Output, complain, count, moment, plain
 from podinsight.cli.control import by_option, why_option
 from podinsight.cli.exits import NOT_UP, OK, UNPROVEN, CommandError
 from podinsight.cli.session import COUNT, Session, json_option, pass_session
-from podinsight.domain.control import RESUME
+from podinsight.domain.control import RESUME, apart, stops
 from podinsight.domain.fleet import FleetEvent, FleetState, Instance, Snapshot, named
 from podinsight.domain.money import usd
 from podinsight.domain.observed import NAME, Observed, observed
 from podinsight.ports import Fleet
 from podinsight.services import emergency
 from podinsight.services.emergency import Shutdown, shut_down
-from podinsight.services.scale import FIXED
+from podinsight.services.fixed import held, opened
 from podinsight.state_dir import make_state_dir
 from podinsight.topology import GPU, SCALE_TICK
 
@@ -53,6 +53,7 @@ def status(session: Session, as_json: bool) -> None:
     last = observed(session.store.memory.recall(NAME), time.time())
     decided_at = session.store.control.ticks().get(SCALE_TICK)
     scales = session.settings.fleet_scales
+    last = last if scales else replace(last, why=str(held(session.store)))
     out.data(_document(state, last, decided_at, scales))
     _tell(out, state, last, decided_at, scales)
     for line in _held_back(session):
@@ -70,7 +71,7 @@ def _document(state: FleetState, last: Observed, decided_at: float | None, scale
         "problems": list(state.problems),
         "shut": asdict(state.kept) if state.kept else None,
         "is_zero": state.is_zero,
-        "why": last.why if scales else "the size is fixed",
+        "why": last.why,
         "decided_at": decided_at,
         "findings": [asdict(each) for each in last.findings],
     }
@@ -84,14 +85,15 @@ def _tell(out: Output, state: FleetState, last: Observed, decided_at: float | No
     for group in state.groups:
         out.line(f"{group.name}: {group.desired} wanted, at most {group.most}")
     if not scales:
-        out.line("the size is fixed (PODINSIGHT_FLEET)")
+        out.line(f"{plain(last.why)} (PODINSIGHT_FLEET)")
     elif decided_at is None:
-        out.line("nothing was decided yet: beat and a light worker do it, `podrun up` starts them")
+        out.line("nothing was decided yet: beat and a guard worker do it, `podrun up` starts them")
     else:
-        out.line(f"decided {max(0.0, time.time() - decided_at):.0f} s ago: {plain(last.why) or 'begin with none'}")
+        why = plain(last.why) or "why is not known any more"
+        out.line(f"decided {max(0.0, time.time() - decided_at):.0f} s ago: {why}")
     if state.living:
-        headers = ("instance", "device", "machine", "state", "since", "$ an hour")
-        out.table(headers, [_row(each) for each in state.living], right=(5,))
+        headers = ("instance", "device", "machine", "state", "since", "an hour")
+        out.table(headers, [_row(each) for each in state.living])
         out.line(f"burns {usd(state.burn)} an hour")
     else:
         out.line("no gpu worker runs: nothing burns" if not state.unknown else "no gpu worker is known to run")
@@ -101,12 +103,13 @@ def _tell(out: Output, state: FleetState, last: Observed, decided_at: float | No
 
 def _row(each: Instance) -> tuple[str, ...]:
     state = each.state.value + (", holds work" if each.leased else "")
-    return each.id, each.kind, each.zone, state, moment(each.started), usd(each.rate.micros)
+    source = each.rate.source + (", estimated" if each.rate.estimated else "")
+    return each.id, each.kind, each.zone, state, moment(each.started), f"{usd(each.rate.micros)} ({source})"
 
 
 def _held_back(session: Session) -> list[str]:
-    forbidden = session.store.control.read().forbids("transcribe")
-    return [f"{plain(forbidden)} (`{RESUME}` goes on)"] if forbidden else []
+    held = apart(stops(session.store.control.history()))
+    return [f"{plain(each.forbids('transcribe') or '')} (`{RESUME}` goes on)" for each in reversed(held)]
 
 
 @fleet.command("log")
@@ -170,10 +173,11 @@ def start(session: Session, by: str, why: str, as_json: bool) -> None:
 
 def _without_work(session: Session, kept: Snapshot) -> Snapshot:
     """The sizes to open it with: while GPU work is stopped nothing is to start. A fixed size comes with the resume."""
-    if session.store.control.read().forbids("transcribe") is None:
+    forbidden = session.store.control.read().forbids("transcribe")
+    if forbidden is None:
         return kept
     if not session.settings.fleet_scales:
-        session.store.memory.remember(FIXED, {"desired": sum(group.desired for group in kept.groups)})
+        opened(session.store, sum(group.desired for group in kept.groups), forbidden)
     return replace(kept, groups=tuple(replace(group, desired=0) for group in kept.groups))
 
 

@@ -56,10 +56,14 @@ def tell_health(out: Output, settings: Settings) -> int:
 @pass_session
 def up(session: Session, as_json: bool) -> None:
     """Start broker, workers, beat and Flower."""
+    from podinsight.bootstrap.money import doubts  # imports every adapter
+
     out = Output(as_json)
     with out.waiting("starting"), signals(interrupt):
         result = stack.up(session.settings)
     _tell_up(out, session.settings, result)
+    for line in doubts(session.settings):
+        complain(line)
     out.line("next:")
     for command, what in (
         ("podrun feeds add URL", "follow a feed"),
@@ -116,7 +120,7 @@ def health(session: Session, as_json: bool) -> int:
 def logs(session: Session, name: str | None, follow: bool, lines: int) -> int:
     """Show the last lines of the logs.
 
-    Of all of them, or of NAME: supervisor, keeper, broker, beat, flower, fetch, plan, gpu or light.
+    Of all of them, or of NAME: supervisor, keeper, broker, beat, flower, fetch, plan, gpu, light or guard.
     """
     folder = Registry(session.settings.state_dir).logs_dir
     found = {path.stem: path for path in sorted(folder.glob("*.log"))}

@@ -9,7 +9,7 @@ import click
 from podinsight.cli.console import Output, count, hours, moment, plain
 from podinsight.cli.control import said
 from podinsight.cli.session import COUNT, Session, json_option, pass_session
-from podinsight.domain.control import RESUME, Control, stops
+from podinsight.domain.control import RESUME, Control, apart, stops
 from podinsight.domain.held import OVER_BUDGET
 from podinsight.domain.work import State
 from podinsight.ports import Demand, OverBudget, StatusStore, WorkerView, WorkView
@@ -80,7 +80,7 @@ def _counts(store: StatusStore) -> dict[str, dict[str, int]]:
 
 def _tell_control(out: Output, held: Sequence[Control], economy: bool) -> None:
     """What was stopped last comes first: that is what the next resume lifts."""
-    for number, each in enumerate(reversed(held)):
+    for number, each in enumerate(reversed(apart(held))):
         out.title(f"{said(each)} (`{RESUME}` goes on)" if not number else f"and before that {said(each)}")
     if economy:
         out.title("economy mode: smaller models and half of the workers until less is spent; long episodes wait")

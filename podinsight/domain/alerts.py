@@ -30,8 +30,24 @@ def stop_alert(what: str, was: Control, now: Control) -> Alert:
     what: the key of what was reached (`stop:gpu_day:2026-11-22`). was: what held before, as `read` gives it.
     """
     key = f"{what}:{was.at:.0f}" if was.at else what
-    said = "everything is halted" if now.mode is Mode.HALTED else "GPU work is frozen"
+    halts = now.mode is Mode.HALTED is not was.mode  # under somebody's halt a freeze is all that is new
+    said = "everything is halted" if halts else "GPU work is frozen"
     return Alert(key, Severity.CRITICAL, f"{said}: {now.why}", f"{_first(what)}`{RESUME}` goes on.")
+
+
+def person_stop_alert(mode: Mode, was: Control, by: str, why: str) -> Alert:
+    """What a team is told when one of them pauses or halts. was: as in `stop_alert`."""
+    ends = " What runs is finished." if mode is Mode.PAUSED else ""
+    body = f"Nothing new starts.{ends} `{RESUME}` goes on."
+    return Alert(f"control:{mode.value}:{was.at:.3f}", Severity.WARNING, f"{mode.value} by {by}: {why}", body)
+
+
+def resume_alert(last: Control, was: Control, now: Control, by: str, why: str) -> Alert:
+    """What a team is told when one of them goes on. last: the stop that is lifted, with what it had added; now: what
+    holds afterwards."""
+    still = f"Still {now.what} by {now.by}: {now.why}" if now.stops else "Work goes on."
+    body = f"Lifted: {last.what} by {last.by}: {last.why}\n{still}"
+    return Alert(f"control:resumed:{was.at:.3f}", Severity.WARNING, f"resumed by {by}: {why}", body)
 
 
 def _first(what: str) -> str:

@@ -14,11 +14,13 @@ from typing import Final
 from podinsight.domain.control import Control
 from podinsight.domain.findings import Finding
 from podinsight.domain.fleet import WORKING, InstanceState
-from podinsight.domain.money import cost
+from podinsight.domain.money import cost, usd
 from podinsight.domain.pool import Demand, Level, Machine, Rules, needed
 
 LATE_STARTS: Final = 3  # a start that takes so many times the usual one will not come to an end
 STAGE: Final = "transcribe"
+_MINUTES_FROM: Final = 120.0  # seconds, as people are told of them
+_HOURS_FROM: Final = 7200.0
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ def decide(
     holders = sum(one.leases > 0 for one in live)
     desired = max(memory.desired, holders)
     if desired > wanted:
-        why += "; a lower number must hold" if memory.desired > wanted else "; lease holders stay"
+        fewer = f"fewer must have been enough for {_span(rules.settle)} before one goes"
+        why += f"; {fewer}" if memory.desired > wanted else "; who holds work stays"
 
     cap, freeze, capped = _cap(demand, live, machines, rules, hour_micros, control, levels)
     if cap < desired:
@@ -118,16 +121,31 @@ def _wanted(now: float, demand: Demand, live: int, speed: float, rules: Rules, m
         idle = now - memory.empty_since
         grace = min(rules.grace, rules.settle) if _more(demand, speed, rules) else rules.grace
         if idle >= grace or not live:
-            return 0, f"no work for {idle:.0f} s"
-        return 1, f"no work for {idle:.0f} of {grace:.0f} s of grace"
-    busy = demand.seconds / speed
+            return 0, f"no work for {_span(idle)}"
+        return 1, f"no work for {_span(idle)}: the last worker goes after {_span(grace)}"
+    busy, audio = demand.seconds / speed, f"{_span(demand.seconds)} of audio"
     if memory.waiting_since is not None and not memory.desired and _more(demand, speed, rules):
         waited = now - memory.waiting_since
         if max(busy, waited) < rules.patience:
-            return 0, f"{demand.seconds:.0f} s of audio, {waited:.0f} of {rules.patience:.0f} s: more is coming"
+            waits = f"it has waited {_span(waited)}, at most {_span(rules.patience)}, to share one start"
+            return 0, f"{audio}, and more is coming: {waits}"
     worth = math.ceil(busy / rules.start)
     wanted = max(1, min(demand.chunks, max(needed(busy, rules), min(live, worth))))
-    return wanted, f"{demand.seconds:.0f} s of audio at {speed:.1f}x in {rules.drain:.0f} s"
+    then = ", one for each chunk"
+    if wanted >= needed(busy, rules):
+        then = f" {'is' if wanted == 1 else 'are'} done within {_span(rules.drain)}"
+    return wanted, f"{audio} at {round(speed, 1):g} times real time: {workers(wanted)}{then}"
+
+
+def workers(number: int) -> str:
+    """`1 worker`, `2 workers`."""
+    return f"{number:,} worker{'' if number == 1 else 's'}"
+
+
+def _span(seconds: float) -> str:
+    if seconds < _MINUTES_FROM:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < _HOURS_FROM else f"{seconds / 3600:,.1f} h"
 
 
 def _more(demand: Demand, speed: float, rules: Rules) -> bool:
@@ -162,13 +180,14 @@ def _cap(
     tightest = min(levels, key=lambda level: level.room, default=None)
     leaving = len(machines) - len(live)
     most = max(1, rules.most // 2) if control.economy and rules.most else rules.most
-    cap, why = max(0, most - leaving), f"at most {most}{' in economy mode' if control.economy else ''}"
+    cap, why = max(0, most - leaving), f"at most {workers(most)}{' in economy mode' if control.economy else ''}"
     freeze = None
     if tightest is not None:
         fits = _fits(tightest.room, cap, live, machines, rules, hour_micros)
         if fits < cap:
             left = min(tightest.room, tightest.ceiling)
-            cap, why = fits, f"{tightest.scope} has {left} of {tightest.ceiling} micro-dollars left"
+            fit = f"room for {workers(fits)}" if fits else "no room for a worker"
+            cap, why = fits, f"{tightest.name} has {usd(left)} of {usd(tightest.ceiling)} left: {fit}"
             freeze = tightest if fits == 0 and (demand.chunks or machines) else None
     forbidden = control.forbids(STAGE)
     return (0, freeze, forbidden) if forbidden else (cap, freeze, why)

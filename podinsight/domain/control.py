@@ -34,6 +34,12 @@ class Control:
         """Whether anything may not start."""
         return self.gpu_frozen or self.mode is not Mode.RUNNING
 
+    @property
+    def what(self) -> str:
+        """For a person: `halted and GPU work frozen`."""
+        said = [] if self.mode is Mode.RUNNING else [self.mode.value]
+        return " and ".join([*said, *(["GPU work frozen"] if self.gpu_frozen else [])]) or "running"
+
     def forbids(self, stage: str) -> str | None:
         """The reason why no unit of `stage` may start now, or None."""
         if self.mode is not Mode.RUNNING:
@@ -55,6 +61,19 @@ def stops(history: Sequence[Control]) -> tuple[Control, ...]:
         if row.stops and not (held and _within(row, held[-1])):
             held.append(row)
     return tuple(held)
+
+
+def apart(held: Sequence[Control]) -> tuple[Control, ...]:
+    """Each stop with no more than it has added: whoever freezes GPU work under a halt has halted nothing. held: as
+    `stops` gives it."""
+    return tuple(
+        replace(
+            each,
+            mode=Mode.RUNNING if each.mode is below.mode else each.mode,
+            gpu_frozen=each.gpu_frozen and not below.gpu_frozen,
+        )
+        for below, each in zip((Control(), *held), held, strict=False)
+    )
 
 
 def lifted(history: Sequence[Control]) -> Control:

@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Final
 
 from podinsight.domain.interruption import Notice
+from podinsight.domain.prices import Price
 
 
 class Lifecycle(StrEnum):
@@ -41,20 +42,12 @@ PAID: Final = WORKING | {InstanceState.DRAINING}
 
 
 @dataclass(frozen=True)
-class Rate:
-    """What an hour costs. micros: micro-dollars. source: `list price 2026-11-01`, `spot price`, `local device` …"""
-
-    micros: int
-    source: str
-    estimated: bool = False
-
-
-@dataclass(frozen=True)
 class Offer:
-    """What an instance launched now would be. kind: instance type, or the device; empty when nobody knows it."""
+    """What an instance launched now would be. kind: instance type, or the device; empty when nobody knows it. rate: an
+    hour of it."""
 
     kind: str
-    rate: Rate
+    rate: Price
 
 
 @dataclass(frozen=True)
@@ -62,7 +55,8 @@ class Instance:
     """One machine, or one worker process of this machine.
 
     group: which group started it. zone: availability zone, or the machine's name. kind: instance type, or the device.
-    started, ended: epoch seconds between which it is paid for; ended is None while it is. leased: it holds work.
+    started, ended: epoch seconds between which it is paid for; ended is None while it is. rate: an hour of it, at the
+    price in force now. leased: it holds work.
     notice: what the provider said of its near end. why: what ended it, empty while it lives.
     """
 
@@ -73,7 +67,7 @@ class Instance:
     lifecycle: Lifecycle
     state: InstanceState
     started: float
-    rate: Rate
+    rate: Price
     ended: float | None = None
     leased: bool = False
     notice: Notice | None = None
@@ -184,6 +178,15 @@ class Stopped:
 
     ending: tuple[str, ...] = ()
     busy: tuple[str, ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Unheld:
+    """What setting minimums to zero came to. done: groups that have none now. refused: group → what the provider
+    said."""
+
+    done: tuple[str, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from podinsight.domain.days import split_at_midnight
+from podinsight.domain.prices import Price
 
 
 @dataclass(frozen=True)
@@ -11,7 +12,8 @@ class Meter:
     """One worker's time, counted from `started` (epoch seconds) to `until`: now, or when it was last heard of.
 
     since: until when it was counted before. busy_ms: under leases that have ended. open_ms: under those that have not,
-    up to `until`. idle_ms: written down before. ended: it is dead, and nothing more will come.
+    up to `until`. idle_ms: written down before. ended: it is dead, and nothing more will come. price: of an hour, in
+    force now, for all that is due; None: the price book's.
     """
 
     worker: str
@@ -23,6 +25,7 @@ class Meter:
     open_ms: int
     idle_ms: int
     ended: bool = False
+    price: Price | None = None
 
     @property
     def due_ms(self) -> int:

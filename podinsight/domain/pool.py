@@ -42,12 +42,14 @@ class Machine:
 
 @dataclass(frozen=True)
 class Level:
-    """A stop level in micro-dollars with what counts against it. Alert levels never come here: they only tell (G3)."""
+    """A stop level in micro-dollars with what counts against it. Alert levels never come here: they only tell (G3).
+    name: of its budget, for people (`GPU work on 2026-11-22`)."""
 
     scope: str
     ceiling: int
     spent: int
     reserved: int = 0
+    name: str = "the budget"
 
     @property
     def room(self) -> int:

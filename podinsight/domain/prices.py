@@ -38,9 +38,9 @@ class Service(StrEnum):
 
 @dataclass(frozen=True)
 class Price:
-    """Micro-dollars for one priced unit (domain.money.PRICED). source: `list 2026-06-01`, `settings`, `live`,
-    `local` …; at most 40 characters, for the ledger. estimated: nobody knew the real one, so it is meant to be too
-    high. origin: where whoever wrote it down has it from, in his words."""
+    """Micro-dollars for one priced unit (domain.money.PRICED): an hour, for a machine. source: `list 2026-06-01`,
+    `settings`, `live`, `local` …; at most 40 characters, for the ledger. estimated: nobody knew the real one, so it is
+    meant to be too high. origin: where whoever wrote it down has it from, in his words."""
 
     micros: Micros
     source: str

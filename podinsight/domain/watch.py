@@ -22,8 +22,8 @@ _DAY: Final = 86_400.0
 
 @dataclass(frozen=True)
 class Watch:
-    """sights: how each instance was seen, by id. groups: which group each is of. idle: groups that want machines and
-    have no work, since when. vain: machines that went away before they were ready, as (when, group)."""
+    """sights: how each instance was seen, by id. groups: which group each is of. idle: groups that want or keep
+    machines and have no work, since when. vain: machines that went away before they were ready, as (when, group)."""
 
     sights: Mapping[str, Sight] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)
@@ -35,7 +35,7 @@ def observe(before: Watch, state: FleetState, work: bool, leases: Mapping[str, t
     """What is known after this look.
 
     Args:
-        work: whether there is any for the fleet.
+        work: whether there is any that the fleet may do.
         leases: as in domain.observed.look.
 
     While a part of the fleet is unknown, what was known of it is kept.
@@ -54,7 +54,8 @@ def observe(before: Watch, state: FleetState, work: bool, leases: Mapping[str, t
         if before.sights[name].state is InstanceState.STARTING
     ]
     busy = {group for name, group in groups.items() if sights[name].leases}
-    idle = {group.name for group in state.groups if group.desired > 0 and not work and group.name not in busy}
+    wanted = {group.name for group in state.groups if group.desired > 0 or group.least > 0}
+    idle = set() if work else wanted - busy
     return Watch(sights, groups, {name: before.idle.get(name, state.at) for name in sorted(idle)}, tuple(vain))
 
 
@@ -75,6 +76,30 @@ def findings(watch: Watch, state: FleetState, rules: Rules, hour: Micros) -> tup
     return (*(each for each in found if each.day_micros > 0), *unknown)
 
 
+def vain_minimums(watch: Watch, state: FleetState, rules: Rules, hour: Micros) -> tuple[Group, ...]:
+    """Groups that keep machines which are paid for and have had nothing to do for so long that the minimum is to go.
+    hour: as in `findings`."""
+    return tuple(
+        group
+        for group in state.groups
+        if group.least > 0 and _idle(watch, state, group) > idle_limit(rules) and _price(state, group.name, hour) > 0
+    )
+
+
+def idle_limit(rules: Rules) -> float:
+    """Seconds after which a group without work has no reason to want machines any more."""
+    return rules.grace + rules.sweep + rules.stop
+
+
+def subject(group: Group) -> str:
+    """What a finding about the minimum of a group is about."""
+    return f"group {group.name}: minimum"
+
+
+def _idle(watch: Watch, state: FleetState, group: Group) -> float:
+    return state.at - watch.idle.get(group.name, state.at)
+
+
 def _price(state: FleetState, group: str, hour: Micros) -> Micros:
     return max((each.rate.micros for each in state.living if each.group == group), default=hour)
 
@@ -83,15 +108,12 @@ def _of_group(watch: Watch, state: FleetState, rules: Rules, group: Group, hour:
     found: list[Finding] = []
     if group.least > 0:
         what = f"keeps at least {group.least} machines, work or none"
-        found.append(
-            Finding(what, f"group {group.name}: minimum", cost(_DAY, hour * group.least), "set its minimum to 0")
-        )
-    idle = state.at - watch.idle.get(group.name, state.at)
-    if idle > rules.grace + rules.sweep + rules.stop:
+        fix = f"the cost guard sets its minimum to 0 once it has had no work for {idle_limit(rules):.0f} s"
+        found.append(Finding(what, subject(group), cost(_DAY, hour * group.least), fix))
+    idle, more = _idle(watch, state, group), group.desired - group.least
+    if idle > idle_limit(rules) and more > 0:
         what = f"wants {group.desired} machines and has had no work for {idle:.0f} s"
-        found.append(
-            Finding(what, f"group {group.name}: desired", cost(_DAY, hour * group.desired), "`podrun fleet stop`")
-        )
+        found.append(Finding(what, f"group {group.name}: desired", cost(_DAY, hour * more), "`podrun fleet stop`"))
     vain = sum(name == group.name for _at, name in watch.vain)
     if vain >= RELAUNCHES:
         what = f"has started {vain} machines in vain within an hour"

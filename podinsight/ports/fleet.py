@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from podinsight.domain.fleet import FleetState, Offer, Snapshot, Stopped, Zeroed
+from podinsight.domain.fleet import FleetState, Offer, Snapshot, Stopped, Unheld, Zeroed
 
 
 class Fleet(Protocol):
@@ -56,6 +56,19 @@ class Fleet(Protocol):
         """Ends idle instances by name, and lowers the desired count with them, so that they are not replaced (but not
         below a minimum). One
         instance that cannot be stopped keeps no other from being stopped. Raises Unavailable as `scale` does."""
+        ...
+
+    def drop_minimum(self, groups: Sequence[str], by: str = "", why: str = "") -> Unheld:
+        """Sets the minimum of these groups to zero, and nothing else: desired and maximum stay as they are, no instance
+        ends, and what is desired can be lowered from now on. (AWS Batch takes a minimum without a desired count, and
+        refuses one with a lower count.) One group that refuses keeps no other from it; one that has no minimum, or is
+        not known, is done.
+
+        While the fleet is shut there is no minimum, and the kept one stays in the snapshot: a resume brings it back.
+
+        Raises:
+            Unavailable: no part of the provider answers; what was set is not known.
+        """
         ...
 
     def zero(self, why: str, by: str = "") -> Zeroed:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from podinsight.domain.fleet import FleetEvent, Snapshot
 from podinsight.domain.metering import Meter
+from podinsight.domain.prices import Price
 from podinsight.ports.money import Entry
 
 
@@ -13,7 +14,8 @@ from podinsight.ports.money import Entry
 class WorkerView:
     """One worker process. state: starting | ready | draining | dead.
 
-    device: what a gpu worker decodes on (`cpu`, `cuda`); empty when it has not said, and in other pools.
+    device: what a gpu worker decodes on (`cpu`, `cuda`); empty when it has not said, and in other pools. price: an hour
+    of it, at the price in force; None until somebody has said one: then the price book's holds.
     """
 
     id: str
@@ -25,6 +27,7 @@ class WorkerView:
     heartbeat_at: float
     started_at: float
     device: str = ""
+    price: Price | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class Workers(Protocol):
         ...
 
     def register(self, worker: str, machine: str, pool: str, pid: int, slots: int, device: str = "") -> None:
-        """Ready now; registering again refreshes. A worker marked draining or dead stays so."""
+        """Ready now, without a price of its own; registering again refreshes. A worker marked draining or dead stays
+        so."""
         ...
 
     def heartbeat(self, worker: str) -> str | None:
@@ -96,6 +100,13 @@ class Workers(Protocol):
         """What was done to the size of this pool, the newest first: each call of the four above that changed how many
         should be there, or shut or opened the pool, with who and why, written in the transaction of the change. Nothing
         of it is ever changed or taken away."""
+        ...
+
+    def reprice(self, pool: str, prices: Mapping[str, Price]) -> None:
+        """What an hour costs from now on of this pool's workers, by their id, or by the name of their machine: what a
+        machine costs its workers share, those that are heard of, each rounded up. Claims, renewals, settlements and
+        idle time reckon with it. A name that nobody has is without effect; whoever is not named keeps what he has, and
+        so do the dead. Where nothing is new nothing is written."""
         ...
 
     def meters(self, pool: str) -> Sequence[Meter]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from podinsight.domain.control import Control
+from podinsight.domain.control import Control, apart, stops
 from podinsight.domain.findings import Finding
 from podinsight.domain.fleet import FleetState
 from podinsight.services import look
@@ -16,7 +16,8 @@ MISSED: Final = 3  # sweeps that did not come: then nobody holds the levels but 
 @dataclass(frozen=True)
 class Check:
     """findings: those that are open and those of this look, the dearest first. swept: seconds since the last sweep;
-    None when there never was one. unproven: why nobody can say that all is well, one line each."""
+    None when there never was one. unproven: why nobody can say that all is well, one line each. held: the stops that
+    hold, each with what it has added, the first one first."""
 
     money: Money
     control: Control
@@ -24,6 +25,7 @@ class Check:
     findings: tuple[Finding, ...]
     swept: float | None
     unproven: tuple[str, ...]
+    held: tuple[Control, ...] = ()
 
     @property
     def clean(self) -> bool:
@@ -45,14 +47,13 @@ def check(ports: GuardPorts, rules: GuardRules) -> Check:
     last = store.control.ticks().get(look.SWEEP)
     swept = None if last is None else max(0.0, ports.clock.now() - last)
     unproven = [f"unknown: {each}" for each in state.unknown]
-    if _is_up(ports, state) and (swept is None or swept > MISSED * rules.fleet.sweep):
-        unproven.append(
-            "nobody has swept yet: beat does a minute after `podrun up`"
-            if swept is None
-            else f"nobody has swept for {swept:.0f} s"
-        )
+    if swept is None:
+        unproven.append("nothing was checked yet: beat sweeps for the first time a minute after `podrun up`")
+    elif swept > MISSED * rules.fleet.sweep and _is_up(ports, state):
+        unproven.append(f"nobody has swept for {swept:.0f} s")
     dearest = sorted(found.values(), key=lambda each: (-each.day_micros, each.subject))
-    return Check(money, store.control.read(), state, tuple(dearest), swept, tuple(unproven))
+    held = apart(stops(store.control.history()))
+    return Check(money, store.control.read(), state, tuple(dearest), swept, tuple(unproven), held)
 
 
 def _is_up(ports: GuardPorts, state: FleetState) -> bool:

@@ -9,8 +9,8 @@ from podinsight.topology import GPU
 
 
 def meter(ports: GuardPorts) -> Micros:
-    """Writes down what each gpu worker's idle time has cost since it was looked at last; returns the sum of it. Twice
-    at once counts once. What has no price is counted and not written.
+    """Writes down what each gpu worker's idle time has cost since it was looked at last, at the price that is in force
+    for it now; returns the sum of it. Twice at once counts once. What has no price is counted and not written.
 
     Raises:
         Unavailable: the database does not answer; the next one writes down what is missing.
@@ -18,7 +18,7 @@ def meter(ports: GuardPorts) -> Micros:
     spent = 0
     for each in ports.store.workers.meters(GPU.name):
         if each.due_ms or each.ended:
-            price = ports.prices.device(each.device)
+            price = each.price or ports.prices.device(each.device)
             entries = {day: _entry(each, price, ms) for day, ms in each.by_day()} if price.micros else {}
             if ports.store.workers.metered(each, entries):
                 spent += sum(entry.micros for entry in entries.values())

@@ -9,6 +9,7 @@ from typing import Final
 
 from podinsight.domain import levels, watch
 from podinsight.domain.alerts import Alert
+from podinsight.domain.brain import STAGE
 from podinsight.domain.budget import Account, Budget, Scope, accounts
 from podinsight.domain.control import Control
 from podinsight.domain.days import begins_at, day_of, month_of_day
@@ -117,12 +118,14 @@ def _is_resume(row: Control) -> bool:
 
 
 def sights(ports: GuardPorts, state: FleetState) -> Watch:
-    """What was remembered of the fleet, with what is seen now. Raises Unavailable like `money`."""
+    """What was remembered of the fleet, with what is seen now. Work that may not start is none: whoever holds a lease
+    is seen to work all the same. Raises Unavailable like `money`."""
     store = ports.store
     before = watch.from_memory(store.memory.recall(SWEEP), state.at)
-    demand = store.work.demand("transcribe")
+    demand = store.work.demand(STAGE)
+    work = demand.waiting + demand.in_flight > 0 and not store.control.read().forbids(STAGE)
     holders = {name: (each.leases, each.since) for name, each in store.work.lease_holders().items()}
-    return watch.observe(before, state, demand.waiting + demand.in_flight > 0, holders)
+    return watch.observe(before, state, work, holders)
 
 
 def findings(ports: GuardPorts, rules: GuardRules, state: FleetState, seen: Watch) -> tuple[Finding, ...]:

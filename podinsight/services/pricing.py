@@ -1,11 +1,14 @@
-"""What an hour of a machine costs now: the live price where one is known, else the list price (G5)."""
+"""What an hour of a machine costs now: the live price where one is known, else the list price (G5); and that this holds
+for whatever is reckoned with it (G1, G2)."""
 
 import logging
 from dataclasses import replace
 
+from podinsight.domain.fleet import FleetState, InstanceState
 from podinsight.domain.prices import Price, PriceBook
 from podinsight.errors import Unavailable
-from podinsight.ports import LivePrices
+from podinsight.ports import LivePrices, Workers
+from podinsight.topology import GPU
 
 _log = logging.getLogger(__name__)
 
@@ -28,3 +31,14 @@ def hour(book: PriceBook, live: LivePrices, kind: str, zone: str) -> Price:
         _log.warning("%s in %s cannot cost %d micro-dollars an hour, the list price holds", kind, zone, found.micros)
         return replace(listed, estimated=True)
     return found
+
+
+def keep(workers: Workers, state: FleetState) -> None:
+    """Claims and idle time reckon from now on with what the fleet says that each of its instances costs. Of one that
+    starts it may only guess: that takes no work yet, and the price book holds until it has started.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    started = (each for each in state.living if each.state is not InstanceState.STARTING)
+    workers.reprice(GPU.name, {each.id: each.rate for each in started})

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from podinsight.domain.alerts import resume_alert
 from podinsight.domain.budget import Budget, Ceilings, Limits, accounts, stops_at
-from podinsight.domain.control import Control, lifted, stops
+from podinsight.domain.control import Control, apart, lifted, stops
 from podinsight.domain.days import day_of
 from podinsight.domain.money import cost
 from podinsight.errors import Refused
@@ -44,7 +45,7 @@ class ResumePorts:
 
 
 def resume(ports: ResumePorts, limits: Limits, by: str, why: str) -> Resumed:
-    """Lifts the last stop. The fleet comes first: if it cannot be opened, everything stays stopped.
+    """Lifts the last stop, and tells. The fleet comes first: if it cannot be opened, everything stays stopped.
 
     Raises:
         Unavailable: the fleet or the database does not answer; it can be said again.
@@ -56,7 +57,12 @@ def resume(ports: ResumePorts, limits: Limits, by: str, why: str) -> Resumed:
         return Resumed(None, (), False, kept.reason if kept else "", ())
     last = held[-1]
     opened, shut = _open(ports.fleet, last, by, why)
-    left = stops(ports.store.control.revise(lambda history: _rows(history, last, by, why)))
+    alone = apart(held)[-1]
+    history = ports.store.control.revise(
+        lambda history: _rows(history, last, by, why),
+        lambda was, now: resume_alert(alone, was, now, by, why),
+    )
+    left = stops(history)
     found = reached(ports, limits)
     return Resumed(last, left, opened, shut, found, _behind(ports, found))
 

@@ -23,11 +23,13 @@ from podinsight.domain.redaction import said
 from podinsight.ports import Entry, OpenReservation
 from podinsight.services import idle, look, stop_mark
 from podinsight.services.guard import GUARD, GuardPorts, GuardRules, freeze
+from podinsight.services.unhold import unhold
 
 _log = logging.getLogger(__name__)
 _LONG_OPEN: Final = 3600.0  # a reservation that is open for so long is looked at
 _AT_ONCE: Final = 1000
 _ALERTS: Final = 20  # a sweep; the next one sends more
+_TELLING: Final = 30.0  # seconds a sweep; what is being sent then is ended
 _NOTHING: Final = ""
 
 
@@ -134,7 +136,7 @@ def _economy_alert(ports: GuardPorts) -> Alert:
 
 def _findings(ports: GuardPorts, rules: GuardRules, state: FleetState) -> str:
     seen = look.sights(ports, state)
-    found = look.findings(ports, rules, state, seen)
+    found = unhold(ports, rules, state, seen, look.findings(ports, rules, state, seen))
     ports.store.memory.remember(look.SWEEP, watch.to_memory(seen, state.at))
     today = day_of(ports.clock.now())
     ports.store.findings.report(look.SWEEP, found, lambda each: _finding_alert(each, today))
@@ -166,9 +168,13 @@ def _estimate(lost: OpenReservation) -> Entry:
 
 
 def _alerts(ports: GuardPorts) -> str:
-    """Tells people, each alert by itself. Two at once may tell twice, which is better than not at all."""
+    """Tells people, each alert by itself, for so long only: the next look at the levels is not to wait for services
+    that are slow. Two at once may tell twice, which is better than not at all."""
     alerts, told, failed = ports.store.alerts, 0, 0
-    for posted in alerts.unsent(_ALERTS):
+    due, until = alerts.unsent(_AT_ONCE), ports.clock.now() + _TELLING
+    for posted in due[:_ALERTS]:
+        if ports.clock.now() >= until:
+            break
         if not posted.tries:
             _log.warning("%s: %s", posted.alert.severity.value, posted.alert.title)
         try:
@@ -179,8 +185,10 @@ def _alerts(ports: GuardPorts) -> str:
         else:
             alerts.sent(posted.id)
             told += 1
+    waiting = len(due) - told - failed
     lines = [f"{told} alerts sent"] if told else []
-    return "; ".join([*lines, *([f"{failed} alerts could not be sent"] if failed else [])])
+    lines += [f"{failed} alerts could not be sent"] if failed else []
+    return "; ".join([*lines, *([f"{waiting} more wait"] if waiting else [])])
 
 
 def _tick(ports: GuardPorts) -> str:

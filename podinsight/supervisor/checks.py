@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from podinsight.domain.control import RESUME, Control, Mode, stops
+from podinsight.domain.control import RESUME, Control, apart, stops
 from podinsight.errors import PodinsightError
 from podinsight.ports import PoolSize, StatusStore, WorkerView
 from podinsight.settings import Settings
@@ -152,11 +152,8 @@ def _control(held: Sequence[Control]) -> Check:
     """What was stopped is no fault of the stack: somebody, or the guard, wanted it. held: the stops that hold."""
     if not held:
         return Check("control", True, "running")
-    last = held[-1]
-    what = [] if last.mode is Mode.RUNNING else [last.mode.value]
-    what += ["GPU work frozen"] if last.gpu_frozen else []
-    # One line: names and reasons are what people wrote.
-    detail = " ".join(f"{' and '.join(what)} by {last.by}: {last.why}".split())
+    said = "; before that ".join(f"{each.what} by {each.by}: {each.why}" for each in reversed(apart(held)))
+    detail = " ".join(said.split())  # one line: names and reasons are what people wrote
     return Check("control", True, f"{detail}; `{RESUME}` goes on")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
 
@@ -9,7 +10,8 @@ import pytest
 
 from podinsight.adapters.database import SqlStore
 from podinsight.adapters.local_fleet import LocalFleet
-from podinsight.domain.fleet import InstanceState, Offer, Rate
+from podinsight.domain.fleet import InstanceState, Offer, Unheld
+from podinsight.domain.prices import Price
 from podinsight.domain.work import Lease
 from podinsight.errors import Refused, Unavailable
 from tests.conftest import LIMITS, STALE_SECONDS
@@ -113,6 +115,34 @@ def test_stop_ends_the_named_ones_alone_and_they_are_not_replaced(world: World) 
     assert world.fleet.state().desired == 2
 
 
+def test_a_minimum_that_is_dropped_holds_nobody_and_ends_nobody(world: World) -> None:
+    """G5, COST-GUARD trap 1: the minimum alone, and desired and maximum as they were."""
+    world.keep_at_least(2)
+    grown(world, 3)
+    (before,) = world.fleet.state().groups
+    assert world.hold(ready(world)[0].id)
+    for _ in range(2):
+        assert world.fleet.drop_minimum([before.name, "nobody"]) == Unheld((before.name, "nobody"))
+        assert world.fleet.state().groups == (replace(before, least=0),)
+    world.settle()
+    assert len(ready(world)) == 3
+    assert world.fleet.scale(0) == 0
+    world.settle()
+    assert [each.leased for each in ready(world)] == [True]
+
+
+def test_a_minimum_that_was_kept_when_it_was_shut_comes_back_with_the_resume(world: World) -> None:
+    world.keep_at_least(1)
+    grown(world, 1)
+    before = world.fleet.state().groups
+    snapshot = world.fleet.zero("a drill").snapshot
+    world.settle()
+    assert world.fleet.drop_minimum([before[0].name]).refused == ()
+    assert (world.fleet.state().is_zero, world.fleet.state().kept) == (True, snapshot)
+    world.fleet.resume(snapshot)
+    assert world.fleet.state().groups == before
+
+
 def test_zero_ends_all_of_them_and_nothing_starts_again(world: World) -> None:
     """G7: also what holds a lease hands back and ends; proof is a read of what there is."""
     names = grown(world, 3)
@@ -165,7 +195,12 @@ def test_a_provider_that_does_not_answer_is_unknown_and_never_zero(world: World)
     assert state.unknown
     assert "secret" not in str(state)
     assert not state.is_zero
-    for call in (lambda: fleet.scale(1), lambda: fleet.zero("x"), lambda: fleet.stop(["a"])):
+    for call in (
+        lambda: fleet.scale(1),
+        lambda: fleet.zero("x"),
+        lambda: fleet.stop(["a"]),
+        lambda: fleet.drop_minimum(["here"]),
+    ):
         with pytest.raises(Unavailable):
             call()
 
@@ -266,10 +301,10 @@ def test_a_worker_that_has_not_said_its_device_is_priced_as_the_dearest_of_the_o
 
     def fleet(device: str) -> LocalFleet:
         return LocalFleet(
-            store, clock, MOST, STALE_SECONDS, lambda kind: Rate(prices[kind], "list"), device=lambda: device
+            store, clock, MOST, STALE_SECONDS, lambda kind, _zone: Price(prices[kind], "list"), device=lambda: device
         )
 
-    assert (fleet("here").offer(), fleet("").offer().rate.micros) == (Offer("here", Rate(3, "list")), 9)
+    assert (fleet("here").offer(), fleet("").offer().rate.micros) == (Offer("here", Price(3, "list")), 9)
     store.workers.expect("g1", "m", "gpu", 1)
     assert [(each.kind, each.rate.micros) for each in fleet("here").state().living] == [("here", 3)]
     assert [(each.kind, each.rate.micros) for each in fleet("").state().living] == [("unknown device", 9)]

@@ -21,7 +21,7 @@ from tests.support.stack import Stack, running_stack, wait_for
 from tests.support.strikes import strike
 from tests.support.webserver import WebServer
 
-ROLES = ("gpu", "gpu", "gpu", "plan", "light", "supervisor", "FLUSHALL")
+ROLES = ("gpu", "gpu", "gpu", "plan", "light", "guard", "supervisor", "FLUSHALL")
 VARIETIES = 2
 PAID = {  # a micro-dollar a millisecond; no level is near
     "PODINSIGHT_CPU_HOUR_USD": "3.6",
@@ -75,9 +75,10 @@ def redone(stack: Stack) -> dict[str, float]:
     return found
 
 
-def check_the_bill(stack: Stack, ids: list[str], lost: set[str], seconds: float) -> None:
-    """Everything is paid for once, and no lease longer than its worker can have had it."""
-    paid = paid_to_the_end(stack.store)
+def check_the_bill(stack: Stack, ids: list[str], before: set[str], lost: set[str], seconds: float) -> None:
+    """Everything is paid for once, and no lease longer than its worker can have had it. before: leases of others."""
+    everything = paid_to_the_end(stack.store)
+    paid = {token: ms for token, ms in everything.items() if token not in before}
     assert lost <= set(paid), "who was killed has spent too"
     assert len(paid) >= len(spans(stack, ids)) + len(lost)
     dead = 1000 * stack.settings.lease_seconds * len(lost)
@@ -97,39 +98,37 @@ def hit_and_check(
         "PODINSIGHT_GPU_WORKERS": "2",
         "PODINSIGHT_CPU_THREADS": "1",
     }
-    with WebServer() as web:
-        with running_stack(tmp_path / "calm", **small) as calm:
-            ids = calm.add_feed(serve(web, "calm", VARIETIES, seconds))
-            calm.start(ids)
-            calm.wait_ended("transcribe", ids, 120)
-            expected = results(calm, ids)
-            a_chunk = max(end - start for start, end in spans(calm, ids))
-        with running_stack(tmp_path / "struck", **small, **PAID) as stack:
-            ids = stack.add_feed(serve(web, "struck", episodes, seconds))
-            stack.start(ids)
-            started = time.monotonic()
-            while struck.total() < kills:
-                time.sleep(dice.uniform(*pause))
-                role = dice.choice(ROLES)
-                if role == "gpu" and not all_ended(stack, ids):
-                    wait_for(lambda: stack.running("transcribe") or all_ended(stack, ids), 60, "a chunk runs")
-                hit = strike(stack, role)
-                struck[role] += hit > 0
-                processes[role] += hit
-            left = sum(state is not State.DONE for state in stack.states("transcribe", ids))
-            print(
-                f"\nseed {seed}: {dict(struck)} in {time.monotonic() - started:.0f} s; {left} of {episodes} still to do"
-            )
-            stack.wait_ended("transcribe", ids, 900)
-            again = redone(stack)
-            took = time.monotonic() - started
-            print(f"ended after {took:.0f} s; {len(again)} chunks, {sum(again.values()):.0f} s of audio redone at most")
-            assert Counter(stack.states("transcribe", ids)) == {State.DONE: episodes}
-            assert set(stack.commits().values()) == {1}
-            assert results(stack, ids) == expected
-            assert len(again) <= processes["gpu"]
-            assert sum(again.values()) <= len(again) * a_chunk
-            check_the_bill(stack, ids, set(again), took)
+    with WebServer() as web, running_stack(tmp_path, **small, **PAID) as stack:
+        calm = stack.add_feed(serve(web, "calm", VARIETIES, seconds))
+        stack.start(calm)
+        stack.wait_ended("transcribe", calm, 120)
+        expected = results(stack, calm)
+        a_chunk = max(end - start for start, end in spans(stack, calm))
+        before = set(paid_to_the_end(stack.store))
+
+        ids = stack.add_feed(serve(web, "struck", episodes, seconds))
+        stack.start(ids)
+        started = time.monotonic()
+        while struck.total() < kills:
+            time.sleep(dice.uniform(*pause))
+            role = dice.choice(ROLES)
+            if role == "gpu" and not all_ended(stack, ids):
+                wait_for(lambda: stack.running("transcribe") or all_ended(stack, ids), 60, "a chunk runs")
+            hit = strike(stack, role)
+            struck[role] += hit > 0
+            processes[role] += hit
+        left = sum(state is not State.DONE for state in stack.states("transcribe", ids))
+        print(f"\nseed {seed}: {dict(struck)} in {time.monotonic() - started:.0f} s; {left} of {episodes} still to do")
+        stack.wait_ended("transcribe", ids, 900)
+        again = redone(stack)
+        took = time.monotonic() - started
+        print(f"ended after {took:.0f} s; {len(again)} chunks, {sum(again.values()):.0f} s of audio redone at most")
+        assert Counter(stack.states("transcribe", ids)) == {State.DONE: episodes}
+        assert set(stack.commits().values()) == {1}
+        assert results(stack, ids) == expected
+        assert len(again) <= processes["gpu"]
+        assert sum(again.values()) <= len(again) * a_chunk
+        check_the_bill(stack, ids, before, set(again), took)
 
 
 def all_ended(stack: Stack, ids: list[str]) -> bool:

@@ -15,29 +15,22 @@ from podinsight.domain.work import State
 from podinsight.topology import QUEUES, TASKS
 from tests.support.audio import unlike
 from tests.support.feeds import rss
-from tests.support.stack import Stack, running_stack, wait_for
+from tests.support.stack import PODRUN, ROOT, Stack, running_stack, wait_for
 from tests.support.webserver import WebServer
 
-ROOT = Path(__file__).parents[2]
 MP3 = (ROOT / "samples" / "episode-1.mp3").read_bytes()
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    quick_polls = {"PODINSIGHT_POLL_EVERY_SECONDS": "1", "PODINSIGHT_FEED_POLL_SECONDS": "2"}
+    quick_polls = {"PODINSIGHT_POLL_EVERY_SECONDS": "1", "PODINSIGHT_FEED_POLL_SECONDS": "1"}
     with running_stack(tmp_path_factory.mktemp("state"), **quick_polls) as running:
         yield running
 
 
-def run(stack: Stack, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
-    environ = stack.environ | more
-    return subprocess.run(
-        command, env=environ, cwd=ROOT, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
-    )
-
-
 def podrun(stack: Stack, *words: str) -> subprocess.CompletedProcess[str]:
-    return run(stack, sys.executable, "-m", "podinsight.cli.main", *words)
+    """As a person sees it."""
+    return stack.run(*PODRUN, *words)
 
 
 @pytest.mark.parametrize("with_app_option", [True, False])
@@ -48,9 +41,9 @@ def test_celery_call_fetches_an_audio_url(stack: Stack, with_app_option: bool) -
         celery = [sys.executable, "-m", "celery"]
         words = ["call", "fetch_episode", "--args", json.dumps([url])]
         if with_app_option:
-            done = run(stack, *celery, "-A", "workers", *words)
+            done = stack.run(*celery, "-A", "workers", *words)
         else:
-            done = run(stack, *celery, *words, APP="workers")
+            done = stack.run(*celery, *words, APP="workers")
         assert done.returncode == 0, done.stderr
 
         def fetched() -> bool:
@@ -61,7 +54,7 @@ def test_celery_call_fetches_an_audio_url(stack: Stack, with_app_option: bool) -
 
         wait_for(fetched, 20, f"{url} is fetched")
         assert web.hits(f"/{with_app_option}.mp3") == 1
-        again = run(stack, *celery, "-A", "workers", *words)
+        again = stack.run(*celery, "-A", "workers", *words)
         assert again.returncode == 0
         wait_for(
             lambda: "nothing to claim" in (stack.settings.state_dir / "logs" / "fetch.log").read_text(), 20, "told"
@@ -113,7 +106,7 @@ def test_beat_polls_a_feed_that_is_due_and_reads_only_what_changed(stack: Stack)
 
 
 def test_a_second_up_harms_nothing(stack: Stack) -> None:
-    before = {role: stack.pids(role) for role in ("broker", "fetch", "plan", "gpu", "light", "beat")}
+    before = {role: stack.pids(role) for role in ("broker", "fetch", "plan", "gpu", "light", "guard", "beat")}
     done = podrun(stack, "up")
     assert done.returncode == 0, done.stderr
     assert "already running" in done.stdout + done.stderr
@@ -125,9 +118,9 @@ def test_a_port_in_use_is_named_and_nothing_is_started(stack: Stack, tmp_path: P
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        done = run(
-            stack,
-            *(sys.executable, "-m", "podinsight.cli.main", "up"),
+        done = stack.run(
+            *PODRUN,
+            "up",
             PODINSIGHT_STATE_DIR=str(tmp_path / "other"),
             PODINSIGHT_BROKER_PORT=port,
         )
@@ -139,7 +132,7 @@ def test_a_port_in_use_is_named_and_nothing_is_started(stack: Stack, tmp_path: P
 def test_health_names_every_part(stack: Stack) -> None:
     done = podrun(stack, "health")
     assert done.returncode == 0, done.stdout
-    for part in ("supervisor", "broker", "database", "fetch", "plan", "gpu", "light", "beat", "flower"):
+    for part in ("supervisor", "broker", "database", "fetch", "plan", "gpu", "light", "guard", "beat", "flower"):
         assert part in done.stdout.lower()
 
 
@@ -192,7 +185,7 @@ def test_a_worker_that_is_started_wrongly_says_why(stack: Stack) -> None:
         (["-Q", "typo", "-P", "threads"], "typo"),
     )
     with ThreadPoolExecutor(len(wrong)) as threads:
-        ended = list(threads.map(lambda each: run(stack, *celery, *each[0]), wrong))
+        ended = list(threads.map(lambda each: stack.run(*celery, *each[0]), wrong))
     for (words, said), done in zip(wrong, ended, strict=True):
         assert done.returncode != 0
         assert said in done.stdout + done.stderr, (words, done.stdout[-300:], done.stderr[-300:])

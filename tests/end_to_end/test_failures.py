@@ -8,20 +8,34 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import psutil
+import pytest
 
 from podinsight.domain.work import State
+from tests.support.audio import unlike
 from tests.support.feeds import rss
-from tests.support.stack import Stack, running_stack, wait_for
+from tests.support.stack import ROOT, Stack, running_stack, wait_for
 from tests.support.webserver import WebServer
 
-MP3 = (Path(__file__).parents[2] / "samples" / "episode-1.mp3").read_bytes()
+MP3 = (ROOT / "samples" / "episode-1.mp3").read_bytes()
 
 
-def begin(stack: Stack, web: WebServer) -> list[str]:
-    web.serve("/a.mp3", MP3, mime="audio/mpeg")
-    web.serve("/a.xml", rss("a", [("a-0", web.url("/a.mp3"))]), mime="application/rss+xml")
-    ids = stack.add_feed(web.url("/a.xml"))
-    stack.start(ids)
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Who makes no progress for three seconds is ended. No loss of a lease by its length is waited for: it would take a
+    minute. No model is downloaded."""
+    times = {"PROGRESS_SECONDS": "3", "LEASE_SECONDS": "60", "RENEW_SECONDS": "1"}
+    environ = {f"PODINSIGHT_{name}": value for name, value in times.items()}
+    models = tmp_path_factory.mktemp("models")
+    more = environ | {"PODINSIGHT_MODEL_DIR": str(models), "HF_HUB_OFFLINE": "1"}
+    with running_stack(tmp_path_factory.mktemp("failures"), **more) as running:
+        yield running
+
+
+def begin(stack: Stack, web: WebServer, name: str, model: str = "") -> list[str]:
+    web.serve(f"/{name}.mp3", unlike(MP3, name), mime="audio/mpeg")
+    web.serve(f"/{name}.xml", rss(name, [(name, web.url(f"/{name}.mp3"))]), mime="application/rss+xml")
+    ids = stack.add_feed(web.url(f"/{name}.xml"))
+    stack.start(ids, model=model)
     return ids
 
 
@@ -50,36 +64,31 @@ def audio_files(stack: Stack) -> list[Path]:
     return [path for area in areas for path in area.rglob("*") if path.suffix in (".mp3", ".flac")]
 
 
-def test_a_model_that_is_not_there_fails_the_row_and_names_three_ways_to_get_it(tmp_path: Path) -> None:
-    missing = {"PODINSIGHT_MODEL": "small", "PODINSIGHT_MODEL_DIR": str(tmp_path / "models"), "HF_HUB_OFFLINE": "1"}
-    with WebServer() as web, running_stack(tmp_path / "state", **missing) as stack:
-        ids = begin(stack, web)
-        stack.wait_ended("transcribe", ids, 60)
-        assert stack.states("transcribe", ids) == [State.FAILED]
-        text = reason(stack, ids[0])
-        assert text.startswith("the speech model small is not on this machine")
-        for way in (str(tmp_path / "models" / "small"), "package of weights", "Hugging Face hub"):
-            assert way in text
+def test_a_model_that_is_not_there_fails_the_row_and_names_three_ways_to_get_it(stack: Stack, web: WebServer) -> None:
+    ids = begin(stack, web, "missing", model="small")
+    stack.wait_ended("transcribe", ids, 60)
+    assert stack.states("transcribe", ids) == [State.FAILED]
+    text = reason(stack, ids[0])
+    assert text.startswith("the speech model small is not on this machine")
+    for way in (f"{stack.settings.model_dir}/small", "package of weights", "Hugging Face hub"):
+        assert way in text
 
 
-def test_a_chunk_that_makes_no_progress_is_ended_with_its_process_and_done_again(tmp_path: Path) -> None:
-    """The hang is in a system call of the work's own thread: leases are renewed meanwhile, so only the watchdog helps.
-    No loss of a lease by its length is waited for: it would take a minute."""
-    times = {"PROGRESS_SECONDS": "3", "LEASE_SECONDS": "60", "RENEW_SECONDS": "1"}
-    environ = {f"PODINSIGHT_{name}": value for name, value in times.items()}
-    with WebServer() as web, running_stack(tmp_path / "state", **environ) as stack:
-        stack.store.workers.set_desired("gpu", 0)
-        wait_for(lambda: not stack.pids("gpu"), 20, "no gpu worker")
-        ids = begin(stack, web)
-        wait_for(lambda: stack.states("transcribe", ids) == [State.WAITING], 60, "everything is ready to decode")
-        with hanging(audio_files(stack)):
-            stack.store.workers.set_desired("gpu", 1)
-            wait_for(lambda: stack.running("transcribe"), 30, "the chunk is claimed")
-            (main,) = stack.pids("gpu")
-            (child,) = [each for each in psutil.Process(main).children() if "spawn_main" in " ".join(each.cmdline())]
-            wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 20, "it is ended")
-        stack.wait_ended("transcribe", ids, 40)
-        assert stack.states("transcribe", ids) == [State.DONE]
-        assert stack.pids("gpu") == [main], "the worker stays, its pool has a new child"
-        assert set(stack.commits().values()) == {1}
-        assert stack.store.work.leftovers(time.time() + 1, 10), "a loss was charged"
+def test_a_chunk_that_makes_no_progress_is_ended_with_its_process_and_done_again(stack: Stack, web: WebServer) -> None:
+    """The hang is in a system call of the work's own thread: leases are renewed meanwhile, so only the watchdog
+    helps."""
+    stack.store.workers.set_desired("gpu", 0)
+    wait_for(lambda: not stack.pids("gpu"), 20, "no gpu worker")
+    ids = begin(stack, web, "hung")
+    wait_for(lambda: stack.states("transcribe", ids) == [State.WAITING], 60, "everything is ready to decode")
+    with hanging(audio_files(stack)):
+        stack.store.workers.set_desired("gpu", 1)
+        wait_for(lambda: stack.running("transcribe"), 30, "the chunk is claimed")
+        (main,) = stack.pids("gpu")
+        (child,) = [each for each in psutil.Process(main).children() if "spawn_main" in " ".join(each.cmdline())]
+        wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 20, "it is ended")
+    stack.wait_ended("transcribe", ids, 40)
+    assert stack.states("transcribe", ids) == [State.DONE]
+    assert stack.pids("gpu") == [main], "the worker stays, its pool has a new child"
+    assert set(stack.commits().values()) == {1}
+    assert stack.store.work.leftovers(time.time() + 1, 10), "a loss was charged"

@@ -158,6 +158,11 @@ def test_scenario_18_a_stop_notice_hands_the_chunk_back_once_and_its_cost_ends_t
     assert before != after
     paid_to_the_end(stack.store)
     assert gpu_leases(stack, ids[0])[:-1] == paid, "one line more, and those two stay"
+    log = (stack.settings.state_dir / "logs" / "gpu.log").read_text()
+    (said,) = [line for line in log.splitlines() if f"transcribe_episode ['{ids[0]}']" in line]
+    assert "INFO" in said
+    assert "rejected" not in log
+    assert "Traceback" not in log
 
 
 def test_scenario_19_advice_to_rebalance_lets_the_chunk_end_and_takes_no_other(spot: Spot) -> None:

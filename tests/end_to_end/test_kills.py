@@ -76,16 +76,3 @@ def test_twelve_episodes_survive_every_kill(web: WebServer, undisturbed: dict[st
         assert set(stack.commits().values()) == {1}
         assert len(stack.commits()) == EPISODES * 4, "a fetch, a plan, a chunk and a join each"
         assert stack.digests() == undisturbed
-
-
-def test_a_stopped_worker_hands_back_within_seconds_and_nothing_is_charged(web: WebServer, tmp_path: Path) -> None:
-    with running_stack(tmp_path / "state") as stack:
-        ids = stack.add_feed(web.url("/feed.xml"))[:4]
-        stack.start(ids)
-        wait_for(lambda: stack.running("transcribe"), 60, "a transcription runs")
-        (before,) = stack.pids("gpu")
-        os.kill(before, signal.SIGTERM)
-        wait_for(lambda: before not in stack.pids("gpu"), 8, "the worker is gone")
-        stack.wait_ended("transcribe", ids, 120)
-        assert stack.states("transcribe", ids) == [State.DONE] * len(ids)
-        assert set(stack.commits().values()) == {1}

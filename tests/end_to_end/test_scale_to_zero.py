@@ -4,57 +4,39 @@ Real workers, the real scaler in beat, one stack.
 """
 
 import json
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from podinsight.domain.work import State
+from podinsight.supervisor import stack as supervised
 from tests.support.audio import unlike
 from tests.support.feeds import rss
 from tests.support.long_audio import flac, strung
-from tests.support.stack import Stack, running_stack, wait_for
+from tests.support.stack import QUICK_FLEET, ROOT, Stack, running_stack, wait_for
 from tests.support.webserver import WebServer
 
-ROOT = Path(__file__).parents[2]
 MP3 = (ROOT / "samples" / "episode-1.mp3").read_bytes()
-GRACE = 6.0
-QUICK_FLEET = {
-    "PODINSIGHT_FLEET": "local",
+GRACE = 4.0
+TWO_WORKERS = QUICK_FLEET | {
     "PODINSIGHT_GPU_WORKERS": "2",
-    "PODINSIGHT_SCALE_EVERY_SECONDS": "1",
     "PODINSIGHT_FLEET_DRAIN_SECONDS": "1",  # a few seconds of work want both
     "PODINSIGHT_FLEET_GRACE_SECONDS": str(GRACE),
     "PODINSIGHT_FLEET_SETTLE_SECONDS": "2",
     "PODINSIGHT_FLEET_START_SECONDS": "60",  # started late is what this takes three times: machines here are slow
+    "PODINSIGHT_STOP_SECONDS": "10",  # to hand back
     "PODINSIGHT_LEASE_SECONDS": "30",
     "PODINSIGHT_CHUNK_SECONDS": "60",
 }
 
 
 @pytest.fixture(scope="module")
-def web() -> Iterator[WebServer]:
-    with WebServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with running_stack(tmp_path_factory.mktemp("local"), **QUICK_FLEET) as running:
+    with running_stack(tmp_path_factory.mktemp("local"), **TWO_WORKERS) as running:
         yield running
-
-
-def podrun(stack: Stack, *words: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "podinsight.cli.main", *words, "--json"]
-    done = subprocess.run(command, env=stack.environ, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
 
 
 def flower(stack: Stack) -> dict[str, bool]:
@@ -74,8 +56,8 @@ def words(stack: Stack, episode_id: str) -> dict[str, bytes]:
 
 
 def test_the_pool_grows_from_zero_with_work_and_is_at_zero_within_the_grace(stack: Stack, web: WebServer) -> None:
-    assert podrun(stack, "fleet", "status")["instances"] == []
-    assert (stack.pids("gpu"), podrun(stack, "health")["ok"]) == ([], True)
+    assert stack.podrun("fleet", "status")["instances"] == []
+    assert (stack.pids("gpu"), [each for each in supervised.health(stack.settings) if not each.ok]) == ([], [])
     items = []
     for n in range(6):
         web.serve(f"/{n}.mp3", unlike(MP3, f"zero {n}"), mime="audio/mpeg")
@@ -84,7 +66,7 @@ def test_the_pool_grows_from_zero_with_work_and_is_at_zero_within_the_grace(stac
     ids = stack.add_feed(web.url("/feed.xml"))
     stack.start(ids)
     wait_for(lambda: len(stack.pids("gpu")) == 2, 60, "two workers for six episodes")
-    grown = podrun(stack, "fleet", "status")
+    grown = stack.podrun("fleet", "status")
     assert grown["desired"] == len(grown["instances"]) == 2
     wait_for(lambda: any(flower(stack).values()), 30, "Flower shows a gpu worker")
     stack.wait_ended("transcribe", ids, 120)
@@ -94,11 +76,11 @@ def test_the_pool_grows_from_zero_with_work_and_is_at_zero_within_the_grace(stac
     assert stack.states("transcribe", ids) == [State.DONE] * 6
     assert set(stack.commits().values()) == {1}, "nothing was lost or made twice by scale-in"
     wait_for(lambda: not stack.store.workers.live_slots("gpu"), 10, "the database knows")
-    gone = podrun(stack, "fleet", "status")
+    gone = stack.podrun("fleet", "status")
     assert (gone["desired"], gone["instances"], gone["burn_micros_per_hour"]) == (0, [], 0)
     assert gone["why"].startswith("no work for")
     wait_for(lambda: flower(stack) and not any(flower(stack).values()), 30, "Flower shows them as gone")
-    assert podrun(stack, "health")["ok"], "a pool at zero is well"
+    assert stack.podrun("health")["ok"], "a pool at zero is well"
 
 
 def test_an_emergency_shutdown_mid_transcript_is_proven_and_taken_back_without_a_loss(
@@ -120,7 +102,7 @@ def test_an_emergency_shutdown_mid_transcript_is_proven_and_taken_back_without_a
     hurt = stack.add_feed(web.url("/hurt.xml"))
     stack.start(hurt)
     wait_for(lambda: stack.running("transcribe"), 60, "a chunk is decoded")
-    done = podrun(stack, "emergency-shutdown", "--local", "--by", "ada", "--why", "drill")
+    done = stack.podrun("emergency-shutdown", "--local", "--by", "ada", "--why", "drill")
     assert (done["proven"], stack.pids("gpu")) == (True, [])
     print(f"zero was proven after {done['ended'] - done['began']:.1f} s")
     assert done["instances"]
@@ -128,10 +110,10 @@ def test_an_emergency_shutdown_mid_transcript_is_proven_and_taken_back_without_a
     assert stack.states("transcribe", hurt) == [State.WAITING]
     assert stack.store.control.read().gpu_frozen
     ticked = stack.store.control.ticks()["scale"]
-    wait_for(lambda: stack.store.control.ticks()["scale"] > ticked + 3, 30, "the scaler comes again and again")
-    assert (stack.pids("gpu"), podrun(stack, "fleet", "status")["is_zero"]) == ([], True)
+    wait_for(lambda: stack.store.control.ticks()["scale"] > ticked + 2, 30, "the scaler comes again and again")
+    assert (stack.pids("gpu"), stack.podrun("fleet", "status")["is_zero"]) == ([], True)
 
-    resumed = podrun(stack, "resume", "--by", "ada", "--why", "it was a drill")
+    resumed = stack.podrun("resume", "--by", "ada", "--why", "it was a drill")
     assert (resumed["gpu_frozen"], resumed["fleet_opened"]) == (False, True)
     stack.wait_ended("transcribe", hurt, 120)
     assert stack.states("transcribe", hurt) == [State.DONE]

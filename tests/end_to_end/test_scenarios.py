@@ -1,4 +1,4 @@
-"""COST-GUARD 11, 16 and 17 with real processes: one embedded stack with a price that is made up (G2, G3, G8).
+"""COST-GUARD 11, 16 and 17 and economy mode with real processes: one embedded stack with a made-up price (G2, G3, G8).
 
 Others of that list are in test_spending.py (12) and test_interruptions.py (18, 19).
 """
@@ -7,22 +7,22 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 from sqlalchemy.engine import make_url
 
 from podinsight.adapters.database.models import stage_runs
+from podinsight.adapters.database.money_tables import alerts
+from podinsight.adapters.whisper_models import WhisperOptions, find
 from podinsight.bootstrap import build
 from podinsight.domain.budget import Scope
 from podinsight.domain.control import GUARD, Control
 from podinsight.domain.days import day_of
+from podinsight.domain.economy import HELD_FOR_ECONOMY
 from podinsight.domain.money import Unit, micros
 from podinsight.domain.work import State
 from podinsight.ports import Bearer, Entry
@@ -30,35 +30,31 @@ from podinsight.services.stop_mark import KEY
 from podinsight.supervisor import stack as supervised
 from tests.support.audio import unlike
 from tests.support.feeds import rss
-from tests.support.long_audio import flac, strung
+from tests.support.long_audio import RATE, flac, strung
 from tests.support.spending import recount_money
-from tests.support.stack import Stack, running_stack, wait_for
+from tests.support.stack import QUICK_FLEET, ROOT, Stack, running_stack, wait_for
 from tests.support.webserver import WebServer
 
-ROOT = Path(__file__).parents[2]
 MP3 = (ROOT / "samples" / "episode-1.mp3").read_bytes()
+BIG, SMALL = "base.en", "tiny.en"
 CEILING = micros("0.15")  # of an episode: fifteen seconds of a worker
-PAID = {
-    "PODINSIGHT_FLEET": "local",
-    "PODINSIGHT_FLEET_START_SECONDS": "3",
-    "PODINSIGHT_SCALE_EVERY_SECONDS": "1",
-    "PODINSIGHT_SWEEP_EVERY_SECONDS": "1",
-    "PODINSIGHT_STOP_SECONDS": "5",
+PAID = QUICK_FLEET | {
     "PODINSIGHT_CHUNK_SECONDS": "30",
     "PODINSIGHT_CPU_HOUR_USD": "36",
     "PODINSIGHT_STOP_ITEM_USD": "0.15",
+    "PODINSIGHT_ECONOMY_ITEM_USD": "0.06",
+    "PODINSIGHT_ECONOMY_HOLD_SECONDS": "40",  # more than a sample
 }
 
 
 @pytest.fixture(scope="module")
-def web() -> Iterator[WebServer]:
-    with WebServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with running_stack(tmp_path_factory.mktemp("scenarios"), **PAID) as running:
+    """Two models are on its machine. (Behind the name of the big one are the weights of the small one: no others come
+    with podinsight.)"""
+    models = tmp_path_factory.mktemp("models")
+    (models / BIG).symlink_to(find(SMALL, WhisperOptions(), download=False))
+    more = PAID | {"PODINSIGHT_MODEL_DIR": str(models)}
+    with running_stack(tmp_path_factory.mktemp("scenarios"), **more) as running:
         yield running
 
 
@@ -67,14 +63,6 @@ def offer(stack: Stack, web: WebServer, name: str, sound: bytes, mime: str = "au
     web.serve(f"/{name}", sound, mime=mime)
     web.serve(f"/{name}.xml", rss(name, [(name, web.url(f"/{name}"))]), mime="application/rss+xml")
     return stack.add_feed(web.url(f"/{name}.xml"))
-
-
-def podrun(stack: Stack, *words: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "podinsight.cli.main", *words, "--json"]
-    done = subprocess.run(command, env=stack.environ, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stdout + done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
 
 
 def later(stack: Stack, tick: str, seconds: float) -> Callable[[], bool]:
@@ -90,6 +78,18 @@ def tries(stack: Stack, episode_id: str) -> int:
         return int(connection.execute(query).scalar_one())
 
 
+def models_used(stack: Stack, episode_id: str) -> set[str]:
+    """By which models the chunks of a transcript were decoded."""
+    (episode,) = stack.store.catalogue.episodes([episode_id])
+    return set(json.loads(stack.world.objects.get(f"{episode.stage}/kpis/kpis.json"))["models"])
+
+
+def alert_keys(stack: Stack) -> set[str]:
+    """Of everything that people were to be told."""
+    with stack.store.db.read() as connection:
+        return set(connection.execute(select(alerts.c.key)).scalars())
+
+
 @contextmanager
 def silent(pid: int) -> Iterator[None]:
     """A process that is there and does not answer."""
@@ -98,6 +98,36 @@ def silent(pid: int) -> Iterator[None]:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def test_economy_mode_begins_with_a_dear_episode_and_ends_with_it(stack: Stack, web: WebServer) -> None:
+    """G8, all by itself: while an episode that is near its level is not done, long ones are held and the others are
+    begun with the smaller model. No worker comes until that is so. (Half as many of them: unit/domain/test_brain.py.)
+    """
+    stack.podrun("fleet", "stop", "--by", "ada", "--why", "until everything waits")
+    dear, short = (offer(stack, web, f"{name}.mp3", unlike(MP3, name)) for name in ("dear", "short"))
+    long = offer(stack, web, "lengthy", flac(strung(42, seed=0)[0][: 42 * RATE]), "audio/flac")
+    today = day_of(stack.world.clock.now())
+    spent = Entry("transcribe", "gpu", micros("0.06"), Unit.EACH, 1, "cuda")
+    assert stack.store.purse.charge("what it has cost", Bearer(today, episode_id=dear[0]), [spent])
+    stack.start(short, model=BIG, priority="high")
+    stack.start([*dear, *long], model=BIG)
+
+    held = {long[0]: (State.HELD, HELD_FOR_ECONOMY)}
+    wait_for(lambda: stack.store.work.states("transcribe", long) == held, 30, "the long one is held")
+    control = stack.store.control.read()
+    assert (control.economy, control.by, control.stops) == (True, GUARD, False)
+    assert f"economy:{today}" in alert_keys(stack)
+    stack.podrun("fleet", "start", "--by", "ada", "--why", "everything waits")
+    stack.wait_ended("transcribe", [*short, *dear], 60)
+    assert models_used(stack, short[0]) == models_used(stack, dear[0]) == {SMALL}
+
+    wait_for(lambda: not stack.store.control.read().economy, 15, "it is over")
+    over, began = stack.store.control.since(0.0)[:2]
+    assert (over.economy, over.by, began) == (False, GUARD, control)
+    stack.wait_ended("transcribe", long, 60)
+    assert models_used(stack, long[0]) == {BIG}, "what waited has lost nothing"
+    recount_money(stack.store)
 
 
 def test_scenario_16_an_episode_that_reaches_its_level_is_held_and_others_go_on(stack: Stack, web: WebServer) -> None:
@@ -142,7 +172,7 @@ def test_scenario_11_an_emergency_shutdown_works_while_the_broker_does_not_answe
     with silent(broker):
         parts = {check.name: check.ok for check in supervised.health(stack.settings)}
         assert (parts["broker"], parts["database"]) == (False, True)
-        done = podrun(stack, "emergency-shutdown", "--local", "--by", "ada", "--why", "no broker")
+        done = stack.podrun("emergency-shutdown", "--local", "--by", "ada", "--why", "no broker")
         assert (done["proven"], stack.pids("gpu")) == (True, [])
         assert [each["state"] for each in done["instances"]] == ["ready"], "there was one to end"
         assert stack.pids("broker") == [broker]
@@ -150,7 +180,7 @@ def test_scenario_11_an_emergency_shutdown_works_while_the_broker_does_not_answe
         assert stack.store.control.read().gpu_frozen
     wait_for(later(stack, "scale", 2), 60, "the scaler comes again")
     assert stack.pids("gpu") == []
-    resumed = podrun(stack, "resume", "--by", "ada", "--why", "the broker is back")
+    resumed = stack.podrun("resume", "--by", "ada", "--why", "the broker is back")
     assert (resumed["gpu_frozen"], resumed["fleet_opened"]) == (False, True)
     stack.wait_ended("transcribe", before, 60)
     assert stack.states("transcribe", before) == [State.DONE]
@@ -183,14 +213,14 @@ def test_scenario_17_a_freeze_outlives_a_database_that_is_restored_from_before_i
         supervised.up(again.settings, again.environ)
         again.wait_ended("fetch", waiting, 60)
         wait_for(lambda: again.store.work.demand("transcribe").waiting, 30, "there is something to transcribe")
-        for tick in ("scale", "sweep"):
-            wait_for(later(again, tick, 2), 60, f"{tick} comes again and again")
+        both = [later(again, tick, 2) for tick in ("scale", "sweep")]
+        wait_for(lambda: all(each() for each in both), 60, "scaler and sweep come again and again")
         frozen = again.store.control.read()
         assert (frozen.gpu_frozen, frozen.by) == (True, GUARD)
         assert frozen.why.startswith("restored from a backup: stopped by cost guard before: ")
         assert (again.pids("gpu"), tries(again, waiting[0])) == ([], 0), "nothing was claimed"
 
-        resumed = podrun(again, "resume", "--by", "ada", "--why", "it was another day")
+        resumed = again.podrun("resume", "--by", "ada", "--why", "it was another day")
         assert (resumed["gpu_frozen"], resumed["mode"], resumed["held"]) == (False, "running", [])
         now_holds = again.store.control.read()
         assert (now_holds.by, now_holds.why) == ("ada", "it was another day")

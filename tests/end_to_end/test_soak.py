@@ -18,7 +18,10 @@ from tests.support.webserver import WebServer
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 NAMES = ("episode-1.mp3", "episode-2.mp3", "episode-3.m4a")
-ROLES = ("fetch", "plan", "gpu", "gpu", "light", "beat", "supervisor", "keeper", "broker", "flower", "FLUSHALL")
+ROLES = (
+    *("fetch", "plan", "gpu", "gpu", "light", "guard"),
+    *("beat", "supervisor", "keeper", "broker", "flower", "FLUSHALL"),
+)
 KILLS = int(os.environ.get("SOAK_KILLS", "100"))
 EPISODES = int(os.environ.get("SOAK_EPISODES", "240"))
 

@@ -12,19 +12,12 @@ from podinsight.services.resume import resume
 from tests.support.audio import unlike
 from tests.support.feeds import rss
 from tests.support.spending import recount_money
-from tests.support.stack import Stack, running_stack, wait_for
+from tests.support.stack import QUICK_FLEET, ROOT, Stack, running_stack, wait_for
 from tests.support.webserver import WebServer
 
-MP3 = (Path(__file__).parents[2] / "samples" / "episode-1.mp3").read_bytes()
+MP3 = (ROOT / "samples" / "episode-1.mp3").read_bytes()
 CEILING = micros("0.02")
-PAID = {
-    "PODINSIGHT_FLEET": "local",
-    "PODINSIGHT_FLEET_START_SECONDS": "3",
-    "PODINSIGHT_SCALE_EVERY_SECONDS": "1",
-    "PODINSIGHT_SWEEP_EVERY_SECONDS": "1",
-    "PODINSIGHT_STOP_SECONDS": "5",
-    "PODINSIGHT_CPU_HOUR_USD": "2.8",
-}
+PAID = QUICK_FLEET | {"PODINSIGHT_CPU_HOUR_USD": "2.8"}
 
 
 def feed(web: WebServer, stack: Stack, name: str, episodes: int) -> list[str]:

@@ -3,7 +3,7 @@
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -80,14 +80,20 @@ def test_a_child_that_is_ended_alone_is_replaced_and_its_unit_comes_back_at_once
         assert outcomes(stack, ids)["handed back"] <= 1
 
 
-def test_sigterm_to_the_whole_group_hands_back(stack: Stack) -> None:
+@pytest.mark.parametrize("signal_to", [os.kill, os.killpg])
+def test_a_worker_that_is_stopped_hands_back_within_seconds_and_nothing_is_charged(
+    stack: Stack, signal_to: Callable[[int, int], None]
+) -> None:
+    """Told alone, or with its child at once."""
     with WebServer() as web:
-        ids = begin(stack, web, "group")
+        ids = begin(stack, web, f"stopped-by-{signal_to.__name__}")
         (main,) = stack.pids("gpu")
-        os.killpg(main, signal.SIGTERM)
+        signal_to(main, signal.SIGTERM)
         wait_for(lambda: main not in stack.pids("gpu"), 8, "the worker is gone")
         stack.wait_ended("transcribe", ids, 40)
         assert stack.states("transcribe", ids) == [State.DONE] * len(ids)
+        assert set(stack.commits().values()) == {1}
+        assert set(outcomes(stack, ids)) <= {"done", "handed back"}, "no loss"
 
 
 def test_a_worker_that_was_frozen_past_its_lease_wakes_and_replaces_nothing(forgetful: Stack) -> None:

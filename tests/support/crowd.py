@@ -143,8 +143,9 @@ def judge(crowd: Crowd, visits: list[Visit], frozen: Mapping[int, float], lease_
 def run_undisturbed(crowd: Crowd, web: Hostile, stack: Stack, ids: list[str]) -> Outcome:
     """Fetches all of them."""
     web.reset()
+    before = _ended(stack)
     stack.start(ids, transcribe=False)
-    _wait(stack, ids, 60 + 3 * crowd.best)
+    _wait(stack, ids, before, 60 + 3 * crowd.best)
     check_once(stack, ids)
     return judge(crowd, visits_of(web), {}, 0.0)
 
@@ -154,6 +155,7 @@ def run_disturbed(
 ) -> Outcome:
     """Fetches all of them while workers are killed and frozen, and Redis is flushed once."""
     web.reset()
+    before = _ended(stack)
     stack.start(ids, transcribe=False)
     frozen: dict[int, float] = {}
     lease = stack.settings.gate_lease_seconds
@@ -170,17 +172,21 @@ def run_disturbed(
         time.sleep(dice.uniform(0.5, 1.5))
         if all(state is State.DONE for state in stack.states("fetch", ids)):
             break
-    _wait(stack, ids, 120 + 6 * crowd.best)
+    _wait(stack, ids, before, 120 + 6 * crowd.best)
     check_once(stack, ids)
     return judge(crowd, visits_of(web), frozen, lease)
 
 
-def _wait(stack: Stack, ids: list[str], seconds: float) -> None:
-    """Looks at the counters alone, and now and then: who looks hard takes from what he looks at."""
+def _ended(stack: Stack) -> int:
+    """How many fetches of any episodes have ended, by the counters alone."""
+    return sum(each.count for each in stack.store.work.counts() if each.stage == "fetch" and each.state in ENDED)
+
+
+def _wait(stack: Stack, ids: list[str], before: int, seconds: float) -> None:
+    """Looks at the counters alone, and now and then: who looks hard takes from what he looks at. before: how many had
+    ended when these began."""
     deadline = time.monotonic() + seconds
-    while sum(each.count for each in stack.store.work.counts() if each.stage == "fetch" and each.state in ENDED) < len(
-        ids
-    ):
+    while _ended(stack) < before + len(ids):
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {stack.store.work.counts()}"
         time.sleep(0.5)
     stack.wait_ended("fetch", ids, 30)

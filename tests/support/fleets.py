@@ -34,6 +34,10 @@ class World(Protocol):
 
     def let_go(self, name: str) -> None: ...
     def die(self, name: str) -> None: ...
+    def keep_at_least(self, count: int) -> None:
+        """Somebody sets a minimum by hand, at the provider, where it has one."""
+        ...
+
     def away(self) -> Fleet:
         """A fleet like this whose provider does not answer."""
         ...
@@ -57,6 +61,9 @@ class MemoryWorld:
 
     def die(self, name: str) -> None:
         self.fleet.crash(name)
+
+    def keep_at_least(self, count: int) -> None:
+        self.fleet.resize(Group("here", count, max(count, self.fleet.state().desired), MOST))
 
     def away(self) -> Fleet:
         self.fleet.denied.add("here")
@@ -96,6 +103,9 @@ class LocalWorld:
 
     def die(self, name: str) -> None:
         self._bury([name])
+
+    def keep_at_least(self, count: int) -> None:
+        """Processes have no minimum."""
 
     def away(self) -> Fleet:
         db = Database("postgresql+psycopg://ann:secret@127.0.0.1:9/podinsight")

@@ -9,13 +9,14 @@ from podinsight.adapters.memory_fleet import Make, MemoryFleet
 from podinsight.domain.budget import Limits
 from podinsight.domain.control import Control
 from podinsight.domain.days import day_of
-from podinsight.domain.fleet import Group, Rate
+from podinsight.domain.fleet import Group
 from podinsight.domain.money import DOLLAR, Micros, Unit, micros
 from podinsight.domain.pool import Rules
-from podinsight.domain.prices import CUDA
+from podinsight.domain.prices import CUDA, Price
 from podinsight.errors import Transient
 from podinsight.ports import Bearer, Billing, Entry, Fleet, ObjectStore
 from podinsight.services.guard import GuardPorts, GuardRules
+from podinsight.services.resume import ResumePorts, resume
 from podinsight.services.sweep import sweep
 from tests.conftest import LIMITS, STALE_SECONDS
 from tests.support.rows import Rows
@@ -41,7 +42,7 @@ class Guard:
         self.clock = rows.clock
         self.rows = Paying(SqlStore(rows.store.db, rows.clock, LIMITS, STALE_SECONDS, TERMS), rows.clock)
         self.store = self.rows.store
-        make = Make(start_seconds=5, stop_seconds=1, rate=Rate(hour, "list"))
+        make = Make(start_seconds=5, stop_seconds=1, rate=Price(hour, "list"))
         self.fleet = MemoryFleet(rows.clock, [Group("zone", 0, 0, 4)], make)
         self.notifier = MemoryNotifier()
         self.ports = GuardPorts(self.store, self.fleet, objects, rows.clock, self.notifier, NoBilling(), TERMS.prices)
@@ -63,6 +64,10 @@ class Guard:
     def sweep(self, seconds: float = 0.0) -> str:
         self.clock.advance(seconds)
         return sweep(self.ports, self.rules)
+
+    def go_on(self, by: str = "ada") -> None:
+        """A person lifts the last stop."""
+        resume(ResumePorts(self.store, self.fleet, self.clock), self.rules.limits, by, "all is well")
 
     def spend(self, usd: str, episode_id: str = "", device: str = CUDA, day: str = "", service: str = "gpu") -> None:
         """So much that nobody reserved, today."""

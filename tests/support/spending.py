@@ -146,8 +146,8 @@ class Paying(Rows):
 
 def work_all(url: str, racer: int, episode_ids: Sequence[str], store: SqlStore | None = None) -> list[str]:
     """Claims a chunk of each episode until none is left, and renews, commits, hands back and loses them one by one or
-    all at once, as the dice fall; now and then it lets what is over its budget wait again. Returns whose transcript it
-    committed."""
+    all at once, as the dice fall; now and then it lets what is over its budget wait again, and it says each time what
+    all workers cost. Returns whose transcript it committed."""
     mine = store or opened(url)
     worker, dice = f"g{racer}", random.Random(racer)
     mine.workers.register(worker, "here", "gpu", racer, 1, CUDA)
@@ -170,6 +170,9 @@ def work_all(url: str, racer: int, episode_ids: Sequence[str], store: SqlStore |
         mine.workers.mark(worker, "ready")
         if dice.random() < 0.5:
             mine.work.release_over_budget()
+        # The scaler's tick: it writes the workers' rows, which leases that end lock too.
+        said = Price(3600 * SECOND, f"tick {racer}.{idle}")
+        mine.workers.reprice("gpu", {view.id: said for view in mine.workers.list()})
     if store is None:
         mine.close()
     return joined

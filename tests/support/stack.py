@@ -1,14 +1,17 @@
 """The embedded stack with real processes, in a folder of a test's own, on free ports, with times scaled down."""
 
 import hashlib
+import json
 import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import func, select
 
@@ -23,6 +26,8 @@ from podinsight.settings import Settings
 from podinsight.supervisor import stack as supervised
 from podinsight.topology import PRIORITIES
 
+ROOT = Path(__file__).parents[2]
+PODRUN = (sys.executable, "-m", "podinsight.cli.main")
 QUICK = {
     "PODINSIGHT_FLEET": "fixed",  # the gpu workers are there from the start
     "PODINSIGHT_LEASE_SECONDS": "3",
@@ -35,6 +40,13 @@ QUICK = {
     "PODINSIGHT_STOP_SECONDS": "10",
     "PODINSIGHT_GATE_LEASE_SECONDS": "3",
     "PODINSIGHT_GATE_RENEW_SECONDS": "0.7",
+}
+QUICK_FLEET = {  # over those of QUICK: gpu workers come with work, and money is looked at all the time
+    "PODINSIGHT_FLEET": "local",
+    "PODINSIGHT_FLEET_START_SECONDS": "3",
+    "PODINSIGHT_SCALE_EVERY_SECONDS": "1",
+    "PODINSIGHT_SWEEP_EVERY_SECONDS": "1",
+    "PODINSIGHT_STOP_SECONDS": "5",
 }
 
 
@@ -72,10 +84,30 @@ class Stack:
         poll_feed(PollPorts(self.store, self.world.fetcher, self.world.parser, self.world.clock), feed, 3600.0)
         return [episode.id for episode in self.store.catalogue.first_episodes(None, feed.id)]
 
-    def start(self, ids: list[str], transcribe: bool = True) -> None:
-        params = {"model": self.settings.model} if transcribe else None
-        self.store.work.enqueue_fetch(ids, PRIORITIES["medium"], params, "test")
+    def start(self, ids: list[str], transcribe: bool = True, model: str = "", priority: str = "medium") -> None:
+        """model: that of the settings if not given."""
+        params = {"model": model or self.settings.model} if transcribe else None
+        self.store.work.enqueue_fetch(ids, PRIORITIES[priority], params, "test")
         dispatch(self.store, self.world.queue)
+
+    def run(self, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """Any command, in the environment of the stack and `more`; it has a minute."""
+        return subprocess.run(
+            command,
+            env=self.environ | more,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def podrun(self, *words: str) -> dict[str, Any]:
+        """What a command of podrun says as JSON; fails when its exit code is not 0."""
+        done = self.run(*PODRUN, *words, "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
 
     def states(self, stage: str, ids: list[str]) -> list[State]:
         return [state for state, _reason in self.store.work.states(stage, ids).values()]

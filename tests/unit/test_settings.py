@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from podinsight import __version__, topology
+from podinsight.domain.budget import Level, Scope
 from podinsight.errors import ConfigError
 from podinsight.settings import Settings, effective, load
 from podinsight.settings_sources import default_state_dir
@@ -221,6 +222,24 @@ def test_texts_are_shown_as_they_can_be_written(tmp_path: Path) -> None:
     settings = load(environment(tmp_path, PODINSIGHT_PROMPTS='{"a": "Ada, Zoë"}', PODINSIGHT_HOTWORDS="a=b,c=d"))
     assert row(settings, "prompts")[0] == '{"a": "Ada, Zoë"}'
     assert row(settings, "hotwords")[0] == "a=b,c=d"
+
+
+@pytest.mark.parametrize("value", ["none", " None "])
+def test_a_level_that_is_off_is_said_as_it_is_written(tmp_path: Path, value: str) -> None:
+    """G3: nothing is told, nothing is stopped, and nobody has to guess what a blank means."""
+    scopes = ("item", "day", "gpu_day", "month", "project")
+    names = [f"{kind}_{scope}_usd" for kind in ("alert", "stop") for scope in scopes]
+    settings = load(environment(tmp_path, **{f"PODINSIGHT_{name.upper()}": value for name in names}))
+    assert [row(settings, name)[0] for name in names] == ["none"] * len(names)
+    assert all(settings.limits().level(scope) == Level() for scope in Scope if scope is not Scope.RUN)
+    assert row(settings, "prices_file") == ("", "default"), "what is not set and no level stays blank"
+
+
+def test_levels_may_be_off_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "podinsight.toml").write_text('alert_item_usd = []\nalert_day_usd = "none"\n', "utf-8")
+    settings = load(environment(tmp_path))
+    assert (settings.alert_item_usd, settings.alert_day_usd) == ((), ())
+    assert row(settings, "alert_day_usd")[0] == "none"
 
 
 @pytest.mark.parametrize("value", ["127.0.0.1, Intranet.,::1,", '["127.0.0.1", "intranet", "::1"]'])

@@ -33,7 +33,7 @@ from tests.support.stand_in_child import BROKEN, STUBBORN
 from tests.support.stand_in_stack import StandInCommands, StandInStack, make_stack, wait_for
 from tests.support.valkey import valkey
 
-STEADY = ("broker", "beat", "flower", "fetch", "plan", "gpu", "light")
+STEADY = ("broker", "beat", "flower", "fetch", "plan", "gpu", "light", "guard")
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +96,7 @@ def test_everything_is_healthy_after_up(running: StandInStack) -> None:
         "plan",
         "gpu",
         "light",
+        "guard",
         "beat",
         "flower",
     ]
@@ -317,7 +318,7 @@ def test_lost_run_file_does_not_double_broker_or_workers(fresh: StandInStack) ->
     wait_for(lambda: not port_taken(fresh.settings.flower_port))
     Registry(fresh.settings.state_dir).clear()
     assert fresh.up().started
-    roles = ("broker", "fetch", "plan", "gpu", "light")
+    roles = ("broker", "fetch", "plan", "gpu", "light", "guard")
     assert {role: fresh.pids()[role] for role in roles} == {role: before[role] for role in roles}
 
     kill_supervisor_and_keeper(fresh)

@@ -1,11 +1,14 @@
 """Which device may decode a chunk: what was approved because a CPU costs nothing is for a CPU (T2)."""
 
-from sqlalchemy import Connection, select
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
 
 from podinsight.adapters.database.meters import READY
 from podinsight.adapters.database.models import chunks, work, workers
 from podinsight.adapters.database.transcriptions import Transcriptions
 from podinsight.adapters.database.units import JOIN_N
+from podinsight.adapters.database.worker_prices import PRICED_BY
 from podinsight.domain.held import unapproved
 from podinsight.domain.quote import CPU, FREE_RULE
 from podinsight.domain.work import State
@@ -14,16 +17,16 @@ from podinsight.domain.work import State
 class Devices(Transcriptions):
     """The part of ports.WorkRows that keeps chunks from devices that nobody approved."""
 
-    def _may_decode(self, conn: Connection, episode_id: str, n: int, device: str | None) -> bool:
-        """Whether a worker's device may have the chunk. A device that is not known is priced, never free, and a CPU may
-        have a price by now; a join needs none."""
+    def _may_decode(self, conn: Connection, episode_id: str, n: int, who: Row[Any]) -> bool:
+        """Whether this worker's device may have the chunk. A device that is not known is priced, never free, and a CPU
+        may have a price by now; a join needs none."""
         if n == JOIN_N:
             return True
         of_episode = work.c.episode_id == episode_id, work.c.stage == "transcribe"
         params = conn.execute(select(work.c.params).where(*of_episode)).scalar_one()
         if params.get("approved") != FREE_RULE or not self._till.is_heard(conn, episode_id, params):
             return True
-        return device == CPU and not self._till.price(CPU)
+        return who.device == CPU and not self._till.hour(who).micros
 
     def _ask_again(self, episode_id: str, fresh_seconds: float) -> None:
         """A transcription that was approved for a CPU waits for its approval again, without its chunks.
@@ -46,12 +49,10 @@ class Devices(Transcriptions):
 
     def _has_cpu(self, conn: Connection, fresh_seconds: float) -> bool:
         """A CPU that costs nothing."""
-        if self._till.price(CPU):
-            return False
-        query = select(workers.c.id).where(
+        query = select(*PRICED_BY).where(
             workers.c.pool == "gpu",
             workers.c.state == READY,
             workers.c.device == CPU,
             workers.c.heartbeat_at >= self._clock.now() - fresh_seconds,
         )
-        return conn.execute(query.limit(1)).first() is not None
+        return any(not self._till.hour(row).micros for row in conn.execute(query))

@@ -13,9 +13,8 @@ from podinsight.adapters.database.meters import READY
 from podinsight.adapters.database.models import chunks, inline, state_is, work, workers
 from podinsight.adapters.database.models import leftovers as left
 from podinsight.adapters.database.paid import Paid
-from podinsight.adapters.database.spending import device_kind
 from podinsight.adapters.database.units import column_values, table_of_stage
-from podinsight.domain.budget import Refusal
+from podinsight.adapters.database.worker_prices import PRICED_BY
 from podinsight.domain.held import OVER_BUDGET
 from podinsight.domain.work import Lease, Span, State
 from podinsight.errors import LeaseLost
@@ -42,7 +41,7 @@ class Leases(Paid):
                 row = self._claimable(conn, table, stage, episode_id)
                 if row is None:
                     return None
-                if table is not chunks or self._may_decode(conn, episode_id, row.n, who.device):
+                if table is not chunks or self._may_decode(conn, episode_id, row.n, who):
                     return self._claim(conn, table, row, who, lease_seconds)
         except _GoneError:
             return None
@@ -76,13 +75,13 @@ class Leases(Paid):
         self, conn: Connection, table: Table, row: Row[Any], who: Row[Any], lease_seconds: float
     ) -> Lease | None:
         """The lease and its reservation, or neither."""
-        device = device_kind(who.device, who.pool)
-        paid = self._till.has_price(row.stage, device)
+        hour = self._till.hour(who)
+        paid = self._till.has_price(row.stage, hour)
         with conn.begin_nested() if paid else nullcontext() as savepoint:
             moves = LaneMoves()
             lease = self._lease(conn, moves, table, row, who.id, lease_seconds)
             self._finish(conn, moves)
-            refused = self._reserve(conn, row, lease, device, lease_seconds) if paid else None
+            refused = self._reserve(conn, row, lease, hour, lease_seconds) if paid else None
             if refused is None:
                 self._stays(conn, who.id)
                 return lease
@@ -92,8 +91,8 @@ class Leases(Paid):
         return None
 
     def _who(self, conn: Connection, worker: str) -> Row[Any] | None:
-        """The worker; None when it may claim nothing."""
-        known = select(*(workers.c[name] for name in ("id", "device", "pool"))).where(workers.c.id == worker)
+        """The worker, with what it costs; None when it may claim nothing."""
+        known = select(workers.c.id, *PRICED_BY).where(workers.c.id == worker)
         return conn.execute(known.where(workers.c.state == READY)).first()
 
     def _stays(self, conn: Connection, worker: str) -> None:
@@ -136,8 +135,8 @@ class Leases(Paid):
         with self._db.write() as conn:
             now = self._clock.now()
             row = self._held_row(conn, lease)
-            refused = self._extend(conn, now, lease, lease_seconds)
-            if refused is None:
+            refused = self._till.extend(conn, now, row, lease, lease_seconds)
+            if refused is None:  # a lease is never longer than what is reserved for it
                 conn.execute(update(table).where(table.c.id == row.id).values(lease_until=now + lease_seconds))
             else:
                 self._leave_behind(conn, row)
@@ -145,17 +144,6 @@ class Leases(Paid):
                 self._refuse(conn, table, row, refused)
         if refused is not None:
             raise LeaseLost(f"{OVER_BUDGET}{refused}")
-
-    def _extend(self, conn: Connection, now: float, lease: Lease, lease_seconds: float) -> Refusal | None:
-        """A lease is never longer than what is reserved for it."""
-        more = self._till.missing(conn, now, lease, lease_seconds)
-        if not more:
-            return None
-        with conn.begin_nested() as savepoint:
-            refused = self._till.extend(conn, lease.token, more)
-            if refused is not None:
-                savepoint.rollback()
-        return refused
 
     def hand_back(self, lease: Lease) -> None:
         self._leave(lease, State.WAITING, "", "handed back")

@@ -1,5 +1,7 @@
-"""How long each worker held work, and how long it did not: the part of ports.Workers that idle time is reckoned by."""
+"""What each worker costs, how long it held work and how long it did not: the part of ports.Workers that idle time is
+reckoned by."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -9,8 +11,9 @@ from podinsight.adapters.database.engine import Database
 from podinsight.adapters.database.models import chunks, inline, state_is, workers
 from podinsight.adapters.database.money_tables import reservations
 from podinsight.adapters.database.reservations import OPEN, charge_all_on
-from podinsight.adapters.database.spending import device_kind
+from podinsight.adapters.database.worker_prices import PRICED_BY, kind_of, price_of, share, values_of
 from podinsight.domain.metering import Meter
+from podinsight.domain.prices import Price
 from podinsight.domain.work import State
 from podinsight.ports import Bearer, Clock, Entry
 
@@ -36,6 +39,26 @@ class Meters:
     def __init__(self, db: Database, clock: Clock, stale_seconds: float) -> None:
         self._db, self._clock, self._stale = db, clock, stale_seconds
 
+    def reprice(self, pool: str, prices: Mapping[str, Price]) -> None:
+        columns = workers.c.id, workers.c.machine, workers.c.heartbeat_at, workers.c.started_at, *PRICED_BY
+        query = select(*columns).where(workers.c.pool == pool, workers.c.state != DEAD).order_by(workers.c.id)
+        with self._db.read() as conn:
+            rows = conn.execute(query).all()
+        heard = self._clock.now() - self._stale
+        sharing = Counter(row.machine for row in rows if row.heartbeat_at >= heard)
+        changed: list[tuple[Row[Any], Mapping[str, object]]] = []
+        for row in rows:
+            price = prices.get(row.id)
+            if price is None and row.machine in prices:
+                price = share(prices[row.machine], sharing[row.machine])
+            if price is not None and (said := values_of(price)) != {name: getattr(row, name) for name in said}:
+                changed.append((row, said))
+        if changed:
+            with self._db.write() as conn:
+                for row, said in changed:  # in the order of their ids, as everybody locks them
+                    same_life = workers.c.started_at == row.started_at, workers.c.state != DEAD
+                    conn.execute(update(workers).where(workers.c.id == row.id, *same_life).values(said))
+
     def meters(self, pool: str) -> Sequence[Meter]:
         now = self._clock.now()
         leases = select(func.count()).select_from(chunks.join(reservations, _OPEN_LEASES)).correlate(workers)
@@ -58,7 +81,7 @@ class Meters:
         open_ms = max(0, round((row.leases * until - row.began) * 1000))
         return Meter(
             worker=row.id,
-            device=device_kind(row.device, row.pool),
+            device=kind_of(row),
             started=float(row.started_at),
             since=float(row.started_at if row.metered_at is None else row.metered_at),
             until=until,
@@ -66,6 +89,7 @@ class Meters:
             open_ms=open_ms,
             idle_ms=int(row.idle_ms),
             ended=row.state == DEAD,
+            price=price_of(row),
         )
 
     def metered(self, meter: Meter, entries: Mapping[str, Entry]) -> bool:

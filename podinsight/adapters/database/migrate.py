@@ -7,7 +7,7 @@ from sqlalchemy import Connection, inspect, text
 from podinsight.adapters.database.engine import Database
 from podinsight.errors import ConfigError
 
-HEAD = "0012"
+HEAD = "0013"
 
 
 def _version(conn: Connection) -> str | None:

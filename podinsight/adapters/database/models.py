@@ -369,6 +369,9 @@ workers = Table(
     Column("busy_ms", BigInteger, nullable=False, server_default="0"),
     Column("idle_ms", BigInteger, nullable=False, server_default="0"),
     Column("metered_at", Float),
+    Column("hour_micros", BigInteger),
+    Column("price_source", String(40)),
+    Column("price_estimated", Boolean),
     Index("ix_workers_pool_state", "pool", "state"),
 )
 

@@ -14,6 +14,7 @@ from podinsight.adapters.database.stops import freeze_on
 from podinsight.domain.alerts import Alert, Severity
 from podinsight.domain.budget import Refusal, Scope, is_of
 from podinsight.domain.held import OVER_BUDGET
+from podinsight.domain.prices import Price
 from podinsight.domain.work import Lease, State
 from podinsight.ports import OverBudget
 
@@ -85,9 +86,9 @@ class Paid(Devices):
         if refused.scope is Scope.MONTH or (table is chunks and refused.scope not in _OF_ONE):
             freeze_on(self._db, conn, now, refused)
 
-    def _reserve(self, conn: Connection, row: Row[Any], lease: Lease, device: str, seconds: float) -> Refusal | None:
+    def _reserve(self, conn: Connection, row: Row[Any], lease: Lease, hour: Price, seconds: float) -> Refusal | None:
         """After the lease was written, and all that follows from it."""
-        asked = self._till.asked(conn, row, lease, device, seconds)
+        asked = self._till.asked(conn, row, lease, hour, seconds)
         return None if asked is None else self._till.reserve(conn, self._clock.now(), asked)
 
 

@@ -11,6 +11,7 @@ from podinsight.adapters.database.fleet_events import read_changes, record_chang
 from podinsight.adapters.database.guard import post_on
 from podinsight.adapters.database.meters import DEAD, DRAINING, READY, STARTING, Meters
 from podinsight.adapters.database.models import chunks, control, pools, state_is, ticks, work, workers
+from podinsight.adapters.database.worker_prices import UNPRICED, price_of
 from podinsight.domain.alerts import Alert
 from podinsight.domain.control import Control, Mode
 from podinsight.domain.fleet import Change, FleetEvent, Group, Snapshot, named
@@ -22,8 +23,8 @@ _UNMETERED_SECONDS: Final = 7 * 86_400.0  # then a dead worker is forgotten, whe
 
 
 def _view(row: Row[Any]) -> WorkerView:
-    values = {name: getattr(row, name) for name in WorkerView.__dataclass_fields__}
-    return WorkerView(**values | {"device": row.device or ""})
+    values = {name: getattr(row, name) for name in WorkerView.__dataclass_fields__ if name != "price"}
+    return WorkerView(**values | {"device": row.device or "", "price": price_of(row)})
 
 
 def _size(row: Row[Any]) -> PoolSize:
@@ -53,7 +54,7 @@ class SqlWorkers(Meters):
         now = self._clock.now()
         with self._db.write() as conn:
             row = {"id": worker, "machine": machine, "pool": pool, "pid": pid, "slots": slots, "heartbeat_at": now}
-            row["device"] = device or None
+            row |= {"device": device or None, **UNPRICED}
             # A life of its own: what one before it with this name was paid for was metered, or is lost.
             life = {"started_at": now, "busy_ms": 0, "idle_ms": 0, "metered_at": None}
             this, starting = workers.c.id == worker, workers.c.state == STARTING

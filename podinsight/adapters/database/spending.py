@@ -3,6 +3,10 @@
 A lease on a chunk that a device has to hear costs the time of that device; one on a fetch or a plan costs the time of a
 worker, a fetch also what it brings in. What has a price is reserved when the lease begins and settled when it ends;
 what has none is written into the ledger alone, and no budget is touched.
+
+An hour of a device costs what its worker's row says (ports.Workers.reprice), or else what the price book says of its
+kind. That may change while a lease is open: a renewal reserves what is missing for the whole of it, its past included,
+at the price in force then; it is settled at the price in force when it ends, never above what was reserved.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,15 +28,14 @@ from podinsight.adapters.database.reservations import (
     settle_on,
     write_lines,
 )
+from podinsight.adapters.database.worker_prices import PRICED_BY, kind_of, price_of
 from podinsight.domain.budget import Refusal, accounts
 from podinsight.domain.days import day_of
 from podinsight.domain.money import PRICED, Micros, Unit, cost, cost_of, milliseconds
 from podinsight.domain.prices import Price, Service, Terms
 from podinsight.domain.publisher import usable
-from podinsight.domain.quote import CPU, UNKNOWN_DEVICE
 from podinsight.domain.work import Lease
 from podinsight.ports.money import Bearer, Entry, Reservation
-from podinsight.topology import GPU
 
 _PLAN_SECONDS: Final = 900.0  # at worst: nothing ends a plan but its lease, which is renewed while it gets on
 _RUN: Final = 64  # characters of a run's id that the tables hold
@@ -93,18 +96,18 @@ class Till:
     def __init__(self, db: Database, terms: Terms) -> None:
         self._db, self._terms = db, terms
 
-    def price(self, kind: str) -> Micros:
-        """An hour of a device of this kind."""
-        return self._terms.prices.device(kind).micros
+    def hour(self, worker: Row[Any] | None) -> Price:
+        """An hour of this worker's device. worker: its row, with PRICED_BY; None when it is not known any more."""
+        return price_of(worker) or self._terms.prices.device(kind_of(worker))
 
-    def has_price(self, stage: str, device: str) -> bool:
-        """Whether anything is reserved for a lease of this stage, whose holder has this kind of device."""
-        return any(self._rates(stage, device))
+    def has_price(self, stage: str, hour: Price) -> bool:
+        """Whether anything is reserved for a lease of this stage, an hour of whose holder costs this."""
+        return any(self._rates(stage, hour))
 
     def asked(
-        self, conn: Connection, row: Row[Any], lease: Lease, device: str, lease_seconds: float
+        self, conn: Connection, row: Row[Any], lease: Lease, device: Price, lease_seconds: float
     ) -> Reservation | None:
-        """What is to be reserved for a lease on this row; None for what has no price. device: from `kind_of`."""
+        """What is to be reserved for a lease on this row; None for what has no price. device: from `hour`."""
         chunk = lease.span is not None
         hour, extra = self._rates(row.stage, device)
         if lease.span is not None and lease.span.is_join:
@@ -127,16 +130,27 @@ class Till:
     def reserve(self, conn: Connection, now: float, asked: Reservation) -> Refusal | None:
         return reserve_on(self._db, conn, now, asked, self._terms.limits.ceilings(), _burn(conn))
 
-    def missing(self, conn: Connection, now: float, lease: Lease, lease_seconds: float) -> Micros:
-        """What is to be reserved beside what is, for a lease from now on; 0 where nothing was reserved."""
+    def extend(self, conn: Connection, now: float, row: Row[Any], lease: Lease, lease_seconds: float) -> Refusal | None:
+        """Reserves what is missing for a lease on this row that goes on from now: beside what is reserved, or all of it
+        where it cost nothing when it was claimed. A refusal changes nothing."""
         kept = find_reservation(conn, lease.token)
-        if kept is None:
-            return 0
-        hour, extra = self._rates(lease.stage, kind_of(conn, lease.worker))
-        return max(0, cost(_span(kept.at, now + lease_seconds), hour) + extra - int(kept.micros))
-
-    def extend(self, conn: Connection, token: str, more: Micros) -> Refusal | None:
-        return extend_on(self._db, conn, token, more, self._terms.limits.ceilings(), _burn(conn))
+        device = self.hour(_worker(conn, lease.worker))
+        hour, extra = self._rates(lease.stage, device)
+        asked, more = None, 0
+        if kept is not None:
+            more = max(0, cost(_span(kept.at, now + lease_seconds), hour) + extra - int(kept.micros))
+        elif hour or extra:
+            asked = self.asked(conn, row, lease, device, lease_seconds)
+        if asked is None and not more:
+            return None
+        with conn.begin_nested() as savepoint:
+            if asked is not None:
+                refused = self.reserve(conn, now, asked)
+            else:
+                refused = extend_on(self._db, conn, lease.token, more, self._terms.limits.ceilings(), _burn(conn))
+            if refused is not None:
+                savepoint.rollback()
+        return refused
 
     def settle(self, conn: Connection, now: float, leases: Iterable[EndedLease], spent: Mapping[str, Spent]) -> None:
         """All leases that end in this transaction, after everything else that it locks but the workers."""
@@ -176,18 +190,17 @@ class Till:
             heard = spent.heard if spent is not None else self.is_heard(conn, lease.episode_id, params)
             if kept is None and not heard:
                 return None
-            kind, started = _kind_and_start(conn, lease.worker)
+            worker = _worker(conn, lease.worker)
             model = (spent.model if spent is not None else "") or str(params.get("model") or "")
-            entries = [self._of_device(lease.stage, kind, milliseconds(_span(began, until)), model)]
-            busy = milliseconds(_span(max(began, started), until))  # of this life: one before it may have had the lease
+            ms = milliseconds(_span(began, until))
+            price, kind = self.hour(worker), kind_of(worker)
+            entries = [_entry(lease.stage, Service.GPU, ms, Unit.MILLISECONDS, price, kind, model)]
+            since = began if worker is None else max(began, float(worker.started_at))
+            busy = milliseconds(_span(since, until))  # of this life: one before it may have had the lease
         if kept is not None:
             entries = _within(int(kept.micros), entries)
         day = day_of(began) if kept is None else str(kept.day)
         return _Bill(lease, kept, Bearer(day, lease.episode_id, lease.feed_id, run_of(params)), entries, busy)
-
-    def _of_device(self, stage: str, kind: str, ms: int, model: str) -> Entry:
-        price = self._terms.prices.device(kind)
-        return _entry(stage, Service.GPU, ms, Unit.MILLISECONDS, price, kind, model)
 
     def _of_work(self, stage: str, seconds: float, spent: Spent | None) -> list[Entry]:
         """What a failed download has brought in, nobody knows: its time alone is counted."""
@@ -198,11 +211,11 @@ class Till:
             entries.append(_entry(stage, Service.NAT, spent.size, Unit.BYTES, prices.service(Service.NAT)))
         return entries
 
-    def _rates(self, stage: str, device: str) -> tuple[Micros, Micros]:
-        """The price of an hour of a lease, and what else it costs at worst."""
+    def _rates(self, stage: str, device: Price) -> tuple[Micros, Micros]:
+        """The price of an hour of a lease, and what else it costs at worst. device: from `hour`."""
         prices = self._terms.prices
         if stage == "transcribe":
-            return prices.device(device).micros, 0
+            return device.micros, 0
         nat = prices.service(Service.NAT).micros if stage == "fetch" else 0
         return prices.service(Service.CPU).micros, cost_of(self._terms.max_audio_bytes, Unit.BYTES, nat)
 
@@ -230,21 +243,9 @@ class Till:
         return row is None or usable(to_episode(row), params) is None
 
 
-def kind_of(conn: Connection, worker: str) -> str:
-    """The kind of device that is paid for while this worker holds a lease."""
-    return _kind_and_start(conn, worker)[0]
-
-
-def _kind_and_start(conn: Connection, worker: str) -> tuple[str, float]:
-    """The same, and since when the worker is there, in epoch seconds."""
-    columns = workers.c.device, workers.c.pool, workers.c.started_at
-    row = conn.execute(select(*columns).where(workers.c.id == worker)).first()
-    return (UNKNOWN_DEVICE, 0.0) if row is None else (device_kind(row.device, row.pool), float(row.started_at))
-
-
-def device_kind(device: str | None, pool: str) -> str:
-    """What no one has named is priced, never free; a worker of another pool decodes nothing: it is a CPU's."""
-    return device or (UNKNOWN_DEVICE if pool == GPU.name else CPU)
+def _worker(conn: Connection, worker: str) -> Row[Any] | None:
+    """Who holds a lease: what it costs, and since when it is there."""
+    return conn.execute(select(workers.c.started_at, *PRICED_BY).where(workers.c.id == worker)).first()
 
 
 def _accounts(bill: _Bill) -> Iterable[Any]:
@@ -261,7 +262,7 @@ def _entry(
 
 def _within(reserved: Micros, entries: Sequence[Entry]) -> list[Entry]:
     """These entries, together for no more than was reserved, for which alone the ceilings hold. More they can be by a
-    price that came after the claim (other settings, a worker that is not known any more)."""
+    price that came after the claim (a market's, other settings, a worker that is not known any more)."""
     found: list[Entry] = []
     for each in entries:
         if each.micros > reserved:

@@ -3,13 +3,14 @@
 import pytest
 
 from podinsight.adapters.memory_fleet import Make, MemoryFleet
-from podinsight.domain.fleet import Group, Instance, InstanceState, Rate
+from podinsight.domain.fleet import Group, Instance, InstanceState
+from podinsight.domain.prices import Price
 from podinsight.errors import Unavailable
 from tests.support.clock import ManualClock
 
 
 def fleet_of(clock: ManualClock, *groups: Group) -> MemoryFleet:
-    return MemoryFleet(clock, groups or [Group("a", 0, 0, 4)], Make(rate=Rate(500_000, "spot price")))
+    return MemoryFleet(clock, groups or [Group("a", 0, 0, 4)], Make(rate=Price(500_000, "spot price")))
 
 
 def by_id(fleet: MemoryFleet) -> dict[str, Instance]:

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from podinsight.domain.control import Control, Mode
+from podinsight.domain.fixed import NAME as FIXED
+from podinsight.domain.fixed import Held
 from podinsight.domain.observed import NAME, Observed
+from podinsight.services.fixed import held
 from podinsight.topology import SCALE_TICK
 from tests.unit.cli.desk import Desk
 
@@ -22,6 +25,7 @@ def test_status_of_a_pool_at_zero(desk: Desk) -> None:
     assert "nothing was decided yet" in said.stdout
     assert "no gpu worker runs: nothing burns" in said.stdout
     desk.store.control.tick(SCALE_TICK)
+    assert "why is not known any more" in desk.run("fleet", "status").stdout
     desk.store.memory.remember(NAME, Observed(at=1.0, why="no work for 9 s").to_json())
     assert "no work for 9 s" in desk.run("fleet", "status").stdout
     found = desk.json("fleet", "status")
@@ -39,7 +43,17 @@ def test_status_names_workers_with_their_price(desk: Desk, monkeypatch: pytest.M
         ("gpu-1", "ready", "cpu"),
     ], "who has not said what it decodes on is reckoned as the others of its pool"
     assert found["burn_micros_per_hour"] == 500_000
-    assert "burns $0.50 an hour" in desk.run("fleet", "status").stdout
+    text = desk.run("fleet", "status").stdout
+    assert "burns $0.50 an hour" in text
+    assert text.count("$0.25 (settings)") == 2
+
+
+def test_status_marks_a_price_that_nobody_is_sure_of(desk: Desk) -> None:
+    """G5: with where it is from, in the table and in JSON; so is that of a worker that has not said its device."""
+    desk.store.workers.register("gpu-1", "here", "gpu", 1, 1)
+    assert "(dearest list price, estimated)" in desk.run("fleet", "status").stdout
+    (rate,) = [each["rate"] for each in desk.json("fleet", "status")["instances"]]
+    assert (rate["source"], rate["estimated"], rate["micros"] > 0) == ("dearest list price", True, True)
 
 
 def test_a_starting_worker_of_a_free_cpu_burns_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +169,10 @@ def test_an_emergency_shutdown_tells_people_by_itself(desk: Desk, monkeypatch: p
     assert said.exit_code == 0
     assert "people were not told yet: could not be told: JSON; the next sweep tries again" in said.stderr
     assert token not in said.output
-    assert len(desk.store.alerts.unsent(9)) == 1
+    assert [each.alert.title for each in desk.store.alerts.unsent(9)] == [
+        "resumed by ada: over",
+        "emergency shutdown of GPU work by ada: drill",
+    ]
 
 
 def test_work_needs_no_gpu_worker_where_one_comes_with_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,3 +208,35 @@ def test_opened_while_work_is_frozen_no_worker_comes(desk: Desk) -> None:
     assert "open again" in said.stdout
     assert "gpu frozen by cost guard" in said.stdout
     assert desk.store.workers.desired()["gpu"] == 0
+
+
+def test_a_fixed_size_that_is_opened_while_work_is_frozen_is_kept_for_the_resume(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G3: also when it is shut and opened twice, or the cost guard had taken it before."""
+    monkeypatch.setenv("PODINSIGHT_FLEET", "fixed")
+    desk.store.workers.set_desired("gpu", 1)
+    desk.store.control.write(Control(gpu_frozen=True, by="cost guard", why="spent"))
+    for _ in range(2):
+        desk.run("fleet", "stop", *NAMED)
+        desk.run("fleet", "start", *NAMED)
+    assert desk.store.workers.desired()["gpu"] == 0
+    assert held(desk.store).size == 1
+
+
+def test_a_fixed_size_that_the_cost_guard_has_taken_is_told_and_comes_with_work(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G5: by whom, and why; a command that has work for it does not ask for workers."""
+    monkeypatch.setenv("PODINSIGHT_FLEET", "fixed")
+    desk.store.workers.set_desired("gpu", 0)
+    assert "the size is fixed (PODINSIGHT_FLEET)" in desk.run("fleet", "status").stdout
+    taken = Held(2, idle=True, why="no work for 300 s")
+    desk.store.memory.remember(FIXED, taken.to_json())
+    said = "the size was fixed at 2, now 0 by the cost guard: no work for 300 s; work brings it back"
+    assert f"{said} (PODINSIGHT_FLEET)" in desk.run("fleet", "status").stdout
+    assert desk.json("fleet", "status")["why"] == said
+    desk.start_worker("fetch")
+    assert "comes with work" not in desk.run("status").stdout
+    desk.store.control.tick(SCALE_TICK)
+    assert "gpu 0 (comes with work)" in desk.run("status").stdout

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from podinsight.cli.main import cli
+from podinsight.domain.alerts import Severity
 from podinsight.domain.budget import Scope
 from podinsight.domain.control import Control, Mode
 from podinsight.domain.days import day_of
@@ -163,6 +164,25 @@ def test_settings_name_a_file_or_an_address_that_cannot_be_used(state: Path, mon
         assert (code, again, "settings" in json.loads(document)) == (2, complaint, True)
 
 
+def test_settings_name_machines_that_may_be_mistyped(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """G5: a typo is not silent; another cloud's machine is no error."""
+    path = state.parent / "prices.toml"
+    path.write_text("[devices]\n" + "".join(f'"{name}" = {{ usd = 1 }}\n' for name in ("cpu", "cuda", "g5.xlarge")))
+    monkeypatch.setenv("PODINSIGHT_PRICES_FILE", str(path))
+    assert podrun("settings")[::2] == (0, "")
+    with path.open("a") as stream:
+        stream.write('"g4dn.xlage" = { usd = 0.5 }\n')
+    code, said, complaint = podrun("settings")
+    assert (code, "state_dir" in said) == (0, True)
+    assert complaint == (
+        "podrun: prices_file has machines that are not in the shipped list: g4dn.xlage (nearest: g4dn.xlarge); "
+        "a mistyped one prices nothing\n"
+    )
+    with path.open("a") as stream:
+        stream.writelines(f'"a2-{n}" = {{ usd = 0.5 }}\n' for n in range(4))
+    assert " and 2 more; " in podrun("settings")[2]
+
+
 def test_pause_halt_and_resume(desk: Desk) -> None:
     desk.store.control.write(desk.store.control.read())
     assert desk.run("pause", "--by", "ada", "--why", "maintenance").exit_code == 0
@@ -183,6 +203,19 @@ def test_pause_halt_and_resume(desk: Desk) -> None:
     assert desk.store.control.read().mode is Mode.RUNNING
     assert "halted" not in desk.run("status").stdout
     assert desk.run("resume", "--by", "ada", "--why", "done").stdout == "nothing is stopped\n"
+
+
+def test_a_team_is_told_of_a_pause_a_halt_and_a_resume(desk: Desk) -> None:
+    """O7: each once, as a warning, in the transaction that changes control."""
+    for command in ("pause", "halt", "resume", "resume", "resume"):
+        assert desk.run(command, "--by", "ada", "--why", f"a {command}").exit_code == 0
+    told = [each.alert for each in desk.store.alerts.unsent(9)]
+    assert {each.severity for each in told} == {Severity.WARNING}
+    assert [each.title for each in told] == [
+        "paused by ada: a pause", "halted by ada: a halt", "resumed by ada: a resume", "resumed by ada: a resume",
+    ]  # fmt: skip
+    assert told[2].body == "Lifted: halted by ada: a halt\nStill paused by ada: a pause"
+    assert told[3].body == "Lifted: paused by ada: a pause\nWork goes on."
 
 
 @pytest.mark.parametrize("command", ["pause", "halt", "resume"])

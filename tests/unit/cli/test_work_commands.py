@@ -270,7 +270,7 @@ def test_status_with_the_stack_down(desk: Desk) -> None:
     said = desk.json("status")
     assert said["control"]["mode"] == "running"
     assert said["workers"] == []
-    assert said["slots"] == {"fetch": 0, "plan": 0, "gpu": 0, "light": 0}
+    assert said["slots"] == {"fetch": 0, "plan": 0, "gpu": 0, "light": 0, "guard": 0}
     assert said["waiting_for_approval"] == 0
     assert said["stages"]["fetch"] == {state.value: 0 for state in State}
     assert said["running"] == said["failed"] == said["refused"] == said["delayed"] == []

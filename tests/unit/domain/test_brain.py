@@ -194,7 +194,8 @@ def test_what_costs_nothing_fits_under_a_level_of_nothing() -> None:
         made = decide(NOW, Demand(1e7, 99), free, RULES, SPEED, 0, Control(), (nothing, level), Memory())
         assert (made.desired, made.freeze) == (0, level)
     dear = ask(Demand(1e6, 99), levels=(nothing,))
-    assert (dear.desired, dear.freeze, dear.why) == (0, nothing, "gpu_day has 0 of 0 micro-dollars left")
+    assert (dear.desired, dear.freeze) == (0, nothing)
+    assert dear.why == "the budget has $0.00 of $0.00 left: no room for a worker"
 
 
 def test_a_number_that_hovers_at_the_ceiling_does_not_launch_and_stop_in_turns() -> None:
@@ -285,3 +286,36 @@ def test_no_fleet_is_sized_without_a_speed_or_a_price(speed: float, price: int) 
         decide(NOW, Demand(), (), RULES, speed, price, Control(), (), Memory())
     with pytest.raises(ValueError, match="no rules"):
         Rules(most=1, drain=0)
+
+
+def test_what_is_said_is_in_plain_words() -> None:
+    """G6: minutes and dollars, whole sentences, no names of ours."""
+    slow = Rules(most=8, drain=3600)
+    day = Level("gpu_day", micros("0.30"), micros("0.20"), name="GPU work on 2026-11-22")
+    rate = " at 40 times real time: "
+
+    def said(demand: Demand, *machines: Machine, **more: object) -> str:
+        return ask(demand, *machines, **{"rules": slow, **more}).why  # type: ignore[arg-type]
+
+    assert said(Demand(21 * 60.0, 9)) == f"21 min of audio{rate}1 worker is done within 60 min"
+    assert said(Demand(HOUR_OF_WORK * 3, 9)) == f"120.0 h of audio{rate}3 workers are done within 60 min"
+    assert said(Demand(HOUR_OF_WORK * 3, 2)) == f"120.0 h of audio{rate}2 workers, one for each chunk"
+    assert said(Demand(119.0, 9), memory=Memory(desired=2)) == (
+        f"119 s of audio{rate}1 worker is done within 60 min; fewer must have been enough for 60 s before one goes"
+    )
+    two = [machine(f"m{n}", leases=1) for n in range(2)]
+    assert said(Demand(119.0, 9), *two).endswith("done within 60 min; who holds work stays")
+    assert said(Demand(), machine("m"), memory=Memory(1, empty_since=NOW - 20)) == (
+        "no work for 20 s: the last worker goes after 5 min"
+    )
+    assert said(Demand()) == "no work for 0 s"
+    assert said(Demand(600.0, 2, 1e6)) == (
+        "10 min of audio, and more is coming: it has waited 0 s, at most 30 min, to share one start"
+    )
+    assert said(Demand(1e9, 999)) == "at most 8 workers"
+    assert said(Demand(1e9, 999), control=Control(economy=True)) == "at most 4 workers in economy mode"
+    assert said(Demand(1e9, 999), levels=(day,)) == "GPU work on 2026-11-22 has $0.10 of $0.30 left: room for 4 workers"
+    reached = replace(day, spent=day.ceiling)
+    assert said(Demand(1e9, 999), levels=(reached,)) == (
+        "GPU work on 2026-11-22 has $0.00 of $0.30 left: no room for a worker"
+    )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podinsight.domain.control import Control, Mode, lifted, stopped, stops
+from podinsight.domain.control import Control, Mode, apart, lifted, stopped, stops
 
 PAUSE = Control(Mode.PAUSED, by="ada", at=1.0, why="disk")
 FREEZE = Control(gpu_frozen=True, by="cost guard", at=2.0, why="level")
@@ -39,6 +39,18 @@ def test_a_pause_under_a_halt_waits_below_it() -> None:
     rows = stopped([frozen_and_halted, FREEZE], Mode.PAUSED, "ada", "disk")
     assert rows == (Control(Mode.PAUSED, True, by="ada", why="disk"), frozen_and_halted)
     assert stops([*reversed(rows), frozen_and_halted, FREEZE]) == (FREEZE, *rows)
+
+
+def test_each_stop_is_shown_with_what_it_has_added() -> None:
+    """Whoever freezes under a halt has halted nothing; whoever halts under a freeze has frozen nothing."""
+    halt = Control(Mode.HALTED, by="bob", at=2.0, why="empty")
+    over = Control(Mode.HALTED, True, by="cost guard", at=3.0, why="level")
+    assert apart(()) == ()
+    assert apart((PAUSE, halt, over)) == (PAUSE, halt, Control(gpu_frozen=True, by="cost guard", at=3.0, why="level"))
+    assert apart((FREEZE, EMERGENCY)) == (FREEZE, Control(Mode.HALTED, by="bob", at=3.0, why="fire"))
+    assert [each.what for each in (Control(), PAUSE, FREEZE, EMERGENCY)] == [
+        "running", "paused", "GPU work frozen", "halted and GPU work frozen",
+    ]  # fmt: skip
 
 
 def do(history: list[Control], step: str, number: int) -> None:

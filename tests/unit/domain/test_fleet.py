@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from podinsight.domain.fleet import FleetState, Group, Instance, InstanceState, Lifecycle, Rate, spread
+from podinsight.domain.fleet import FleetState, Group, Instance, InstanceState, Lifecycle, spread
+from podinsight.domain.prices import Price
 
-ONE = Instance("a", "g", "g4dn.xlarge", "z", Lifecycle.SPOT, InstanceState.READY, 1.0, Rate(500_000, "list price"))
+ONE = Instance("a", "g", "g4dn.xlarge", "z", Lifecycle.SPOT, InstanceState.READY, 1.0, Price(500_000, "list price"))
 ZERO = Group("g", 0, 0, 0)
 
 

@@ -6,15 +6,16 @@ import pytest
 
 from podinsight.domain.brain import Memory
 from podinsight.domain.findings import Finding
-from podinsight.domain.fleet import Instance, InstanceState, Lifecycle, Rate
+from podinsight.domain.fleet import Instance, InstanceState, Lifecycle
 from podinsight.domain.observed import OLD_SECONDS, Observed, Sight, look, machines, observed
+from podinsight.domain.prices import Price
 
 NOW = 1_700_000_000.0
 READY, STARTING, GONE = InstanceState.READY, InstanceState.STARTING, InstanceState.GONE
 
 
 def instance(state: InstanceState, started: float = NOW - 50, leased: bool = False) -> Instance:
-    return Instance("g", "gpu", "cpu", "here", Lifecycle.LOCAL, state, started, Rate(7, "list"), leased=leased)
+    return Instance("g", "gpu", "cpu", "here", Lifecycle.LOCAL, state, started, Price(7, "list"), leased=leased)
 
 
 def test_a_starting_machine_counts_from_its_start_and_a_ready_one_from_when_it_was_first_seen() -> None:

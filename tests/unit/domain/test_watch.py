@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import pytest
 
 from podinsight.domain.findings import Finding
-from podinsight.domain.fleet import FleetState, Group, Instance, InstanceState, Lifecycle, Rate
+from podinsight.domain.fleet import FleetState, Group, Instance, InstanceState, Lifecycle
 from podinsight.domain.pool import Rules
-from podinsight.domain.watch import Watch, findings, from_memory, observe, to_memory
+from podinsight.domain.prices import Price
+from podinsight.domain.watch import Watch, findings, from_memory, observe, to_memory, vain_minimums
 
 RULES = Rules(most=4, grace=300, sweep=60, stop=40, start=180, stall=300)
 HOUR = 526_000
@@ -16,7 +17,7 @@ DAY = 24 * HOUR
 
 
 def one(name: str, state: str = "ready", hour: int = HOUR, leased: bool = False, started: float = 0.0) -> Instance:
-    rate = Rate(hour, "list")
+    rate = Price(hour, "list")
     return Instance(name, "zone", "g4dn", "zone", Lifecycle.SPOT, InstanceState(state), started, rate, leased=leased)
 
 
@@ -72,12 +73,35 @@ def test_a_minimum_is_a_finding_at_once_and_a_wish_without_work_after_the_grace(
     """COST-GUARD: what is held at a minimum costs, whatever the queue says."""
     (finding,) = found([state(0.0, least=2)])
     assert (finding.subject, finding.day_micros, finding.fix) == (
-        "group zone: minimum", 2 * DAY, "set its minimum to 0",
+        "group zone: minimum", 2 * DAY, "the cost guard sets its minimum to 0 once it has had no work for 400 s",
     )  # fmt: skip
     assert found(minutes(7, desired=3)) == []
     (finding,) = found(minutes(9, desired=3))
     assert (finding.subject, finding.day_micros) == ("group zone: desired", 3 * DAY)
     assert found(minutes(9, desired=3), work=True) == []
+
+
+def test_what_a_minimum_keeps_is_told_once() -> None:
+    """G5: of five machines two are held by the minimum; the wish is about the other three."""
+    minimum, wish = found(minutes(9, least=2, desired=5))
+    assert (minimum.subject, minimum.day_micros) == ("group zone: minimum", 2 * DAY)
+    assert (wish.subject, wish.day_micros) == ("group zone: desired", 3 * DAY)
+    assert len(found(minutes(9, least=2, desired=2))) == 1
+
+
+def test_a_minimum_is_in_vain_once_its_group_had_no_work_for_longer_than_the_limit() -> None:
+    """Also of a group that wants none; never of one that works, or that costs nothing."""
+
+    def vain(looks: Sequence[FleetState], work: bool = False, hour: int = HOUR) -> list[str]:
+        return [each.name for each in vain_minimums(after(looks, work), looks[-1], RULES, hour)]
+
+    assert vain(minutes(7, least=1, desired=1)) == []
+    assert vain(minutes(9, least=1, desired=1)) == vain(minutes(9, least=1)) == ["zone"]
+    assert (
+        vain(minutes(9, desired=1)) == vain(minutes(9, least=1), work=True) == vain(minutes(9, least=1), hour=0) == []
+    )
+    assert vain(minutes(9, one("a", leased=True), least=1)) == []
+    assert vain([*minutes(8, one("a", leased=True), least=1), state(480.0, one("a"), least=1)]) == [], "it begins then"
 
 
 def test_machines_that_come_and_go_without_ever_being_ready_are_a_finding() -> None:

@@ -10,7 +10,9 @@ from podinsight.ports import ObjectStore
 from podinsight.topology import AREAS
 from tests.support.clock import ManualClock
 from tests.support.databases import open_migrated
+from tests.support.guarding import Guard
 from tests.support.rows import Rows
+from tests.support.scaling import Guarded
 
 
 @pytest.fixture
@@ -23,3 +25,13 @@ def rows(clock: ManualClock) -> Iterator[Rows]:
 @pytest.fixture
 def objects() -> ObjectStore:
     return open_objects(dict.fromkeys(AREAS, "memory:///"), S3Options())
+
+
+@pytest.fixture
+def guard(rows: Rows, objects: ObjectStore) -> Guard:
+    return Guard(rows, objects)
+
+
+@pytest.fixture
+def guarded(rows: Rows, objects: ObjectStore) -> Guarded:
+    return Guarded(rows, objects)

@@ -11,7 +11,8 @@ from podinsight.adapters.memory_fleet import Make, MemoryFleet
 from podinsight.domain.alerts import Severity
 from podinsight.domain.budget import Limits
 from podinsight.domain.control import Control, Mode
-from podinsight.domain.fleet import Group, Rate, Zeroed
+from podinsight.domain.fleet import Group, Zeroed
+from podinsight.domain.prices import Price
 from podinsight.errors import Unavailable
 from podinsight.ports import Notifier
 from podinsight.services.emergency import EmergencyPorts, Shutdown, plan, shut_down
@@ -24,7 +25,7 @@ class Drill:
 
     def __init__(self, rows: Rows) -> None:
         self.store, self.clock = rows.store, rows.clock
-        make = Make(start_seconds=1, stop_seconds=5, rate=Rate(1, "list"))
+        make = Make(start_seconds=1, stop_seconds=5, rate=Price(1, "list"))
         self.fleet = MemoryFleet(self.clock, [Group("east", 0, 1, 4), Group("west", 0, 1, 4)], make)
         self.clock.advance(2)
         self.names = [each.id for each in self.fleet.state().living]

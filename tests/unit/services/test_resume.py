@@ -10,8 +10,9 @@ from podinsight.adapters.memory_fleet import MemoryFleet
 from podinsight.domain.budget import PROJECT_KEY, Level, Limits, Scope
 from podinsight.domain.control import Control, Mode, stopped, stops
 from podinsight.domain.days import day_of
-from podinsight.domain.fleet import Group, Rate
+from podinsight.domain.fleet import Group
 from podinsight.domain.money import micros
+from podinsight.domain.prices import Price
 from podinsight.errors import Refused, Unavailable
 from podinsight.ports import Bearer
 from podinsight.services.guard import GUARD, freeze
@@ -65,6 +66,18 @@ def test_a_freeze_under_a_pause(ports: ResumePorts) -> None:
     assert again(ports) == []
     now = ports.store.control.read()
     assert (now.mode, now.gpu_frozen, now.by, now.why) == (Mode.RUNNING, False, "cy", "all is well")
+
+
+def test_people_are_told_of_a_resume_and_of_nothing_else(ports: ResumePorts) -> None:
+    """O7: with what is lifted and what still holds; one that is refused, or finds nothing, tells nobody."""
+    resume(ports, FREE, "cy", "nothing is stopped")
+    pause(ports, Mode.HALTED)
+    freeze(ports.store, "spent", "k")
+    before = {each.id for each in ports.store.alerts.unsent(9)}
+    resume(ports, FREE, "cy", "raised")
+    (told,) = [each.alert for each in ports.store.alerts.unsent(9) if each.id not in before]
+    assert told.title == "resumed by cy: raised"
+    assert told.body == f"Lifted: GPU work frozen by {GUARD}: spent\nStill halted by ada: disk"
 
 
 def test_who_lifted_a_stop_under_which_another_holds_stays_on_record(ports: ResumePorts) -> None:
@@ -152,7 +165,7 @@ def test_what_was_stopped_meanwhile_stays_stopped(ports: ResumePorts) -> None:
 def test_a_level_without_room_for_a_worker_is_said_too(ports: ResumePorts) -> None:
     """Else it would be frozen again within seconds, each time after a worker was started for nothing."""
     ports.store.purse.charge("spent", Bearer(day_of(ports.clock.now())), [entry(micros(40))])
-    fleet = LocalFleet(ports.store, ports.clock, 1, 30.0, lambda _kind: Rate(micros(1), "list"))
+    fleet = LocalFleet(ports.store, ports.clock, 1, 30.0, lambda _kind, _zone: Price(micros(1), "list"))
     paid, limits = replace(ports, fleet=fleet, start_seconds=90.0), replace(FREE, gpu_day=Level((), micros("40.025")))
     assert [each.scope for each in reached(paid, limits)] == [Scope.GPU_DAY]
     assert reached(replace(paid, start_seconds=89.0), limits) == ()

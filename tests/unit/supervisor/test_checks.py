@@ -69,9 +69,9 @@ def test_a_pool_whose_workers_come_with_work_reads_well() -> None:
 
 
 def test_gpu_workers_that_come_with_work_are_not_waited_for() -> None:
-    pools = ["fetch", "plan", "gpu", "light"]
+    pools = ["fetch", "plan", "gpu", "light", "guard"]
     assert checks.awaited(Settings(fleet="fixed")) == pools
-    assert checks.awaited(Settings(fleet="local")) == ["fetch", "plan", "light"]
+    assert checks.awaited(Settings(fleet="local")) == ["fetch", "plan", "light", "guard"]
     assert not checks.comes(Settings(fleet="local", gpu_workers=0), "gpu"), "none ever"
 
 
@@ -82,7 +82,11 @@ def test_a_freeze_is_said_and_is_no_fault() -> None:
     for held, detail in (
         ((), "running"),
         ((frozen,), "GPU work frozen by cost guard: the day is spent; `podrun resume --by NAME --why REASON` goes on"),
-        ((frozen, halted), "halted and GPU work frozen by ada: odd; `podrun resume --by NAME --why REASON` goes on"),
+        (
+            (frozen, halted),
+            "halted by ada: odd; before that GPU work frozen by cost guard: the day is spent; "
+            "`podrun resume --by NAME --why REASON` goes on",
+        ),
         (
             (Control(Mode.PAUSED, by="ada", why="disk"),),
             "paused by ada: disk; `podrun resume --by NAME --why REASON` goes on",

@@ -1,7 +1,6 @@
-"""The light queue's tasks of the cost guard. Every one may run twice at once and does no harm."""
+"""The guard queue: the sweeps of the cost guard. Every task here may run twice at once and does no harm."""
 
 from podinsight.bootstrap.money import guard_ports, guard_rules
-from podinsight.services.daily import check_daily
 from podinsight.services.scale import scale
 from podinsight.services.sweep import sweep
 from workers.app import settings, task
@@ -18,9 +17,3 @@ def scale_fleet() -> str:
 def sweep_costs() -> str:
     """What is spent and what runs, against the stop levels; tells people what is new."""
     return sweep(guard_ports(settings, container()), guard_rules(settings))
-
-
-@task("check_daily_cost")
-def check_daily_cost() -> str:
-    """Yesterday's report, red flags and the bill, once a UTC day."""
-    return check_daily(guard_ports(settings, container()), guard_rules(settings))
