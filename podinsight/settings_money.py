@@ -78,7 +78,7 @@ class MoneySettings(BaseSettings):
     fleet: Literal["local", "fixed"] = Field(
         default="local",
         description="local: gpu workers come with work and budget, at most gpu_workers, and go when there is none; "
-        "fixed: gpu_workers of them run; where they are paid for, none while work is stopped or there is none.",
+        "fixed: gpu_workers of them run whether there is work or not, but for none while paid work is stopped.",
     )
     gpu_workers: Count = Field(
         default=1,

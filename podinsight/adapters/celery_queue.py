@@ -17,8 +17,8 @@ TRANSPORT_OPTIONS: Mapping[str, object] = {
     "health_check_interval": 25,
     "visibility_timeout": 3600,
 }
-# A pool's new child imports everything first: two seconds of a free core, seven of a busy one. Celery ends whoever is not
-# up within four, so on a busy machine a lost child was never replaced.
+# A pool's new child imports everything first: two seconds of a free core, seven of a busy one. Celery ends whoever is
+# not up within four, so on a busy machine a lost child was never replaced.
 CHILD_START_SECONDS = 60.0
 _queue: Any = entity.Queue  # kombu has no types
 _PUBLISH_TIMEOUTS = {"socket_timeout": 2, "socket_connect_timeout": 2}

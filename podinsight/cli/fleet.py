@@ -21,7 +21,7 @@ from podinsight.domain.observed import NAME, Observed, observed
 from podinsight.ports import Fleet
 from podinsight.services import emergency
 from podinsight.services.emergency import Shutdown, shut_down
-from podinsight.services.fixed import held, opened
+from podinsight.services.scale import FIXED
 from podinsight.state_dir import make_state_dir
 from podinsight.topology import GPU, SCALE_TICK
 
@@ -53,7 +53,6 @@ def status(session: Session, as_json: bool) -> None:
     last = observed(session.store.memory.recall(NAME), time.time())
     decided_at = session.store.control.ticks().get(SCALE_TICK)
     scales = session.settings.fleet_scales
-    last = last if scales else replace(last, why=str(held(session.store)))
     out.data(_document(state, last, decided_at, scales))
     _tell(out, state, last, decided_at, scales)
     for line in _held_back(session):
@@ -71,7 +70,7 @@ def _document(state: FleetState, last: Observed, decided_at: float | None, scale
         "problems": list(state.problems),
         "shut": asdict(state.kept) if state.kept else None,
         "is_zero": state.is_zero,
-        "why": last.why,
+        "why": last.why if scales else "the size is fixed",
         "decided_at": decided_at,
         "findings": [asdict(each) for each in last.findings],
     }
@@ -85,7 +84,7 @@ def _tell(out: Output, state: FleetState, last: Observed, decided_at: float | No
     for group in state.groups:
         out.line(f"{group.name}: {group.desired} wanted, at most {group.most}")
     if not scales:
-        out.line(f"{plain(last.why)} (PODINSIGHT_FLEET)")
+        out.line("the size is fixed (PODINSIGHT_FLEET)")
     elif decided_at is None:
         out.line("nothing was decided yet: beat and a guard worker do it, `podrun up` starts them")
     else:
@@ -173,11 +172,11 @@ def start(session: Session, by: str, why: str, as_json: bool) -> None:
 
 def _without_work(session: Session, kept: Snapshot) -> Snapshot:
     """The sizes to open it with: while GPU work is stopped nothing is to start. A fixed size comes with the resume."""
-    forbidden = session.store.control.read().forbids("transcribe")
-    if forbidden is None:
+    if session.store.control.read().forbids("transcribe") is None:
         return kept
-    if not session.settings.fleet_scales:
-        opened(session.store, sum(group.desired for group in kept.groups), forbidden)
+    size = sum(group.desired for group in kept.groups)
+    if size and not session.settings.fleet_scales:  # one of 0 was taken already, and is remembered
+        session.store.memory.remember(FIXED, {"desired": size})
     return replace(kept, groups=tuple(replace(group, desired=0) for group in kept.groups))
 
 

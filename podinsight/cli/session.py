@@ -10,7 +10,6 @@ import click
 from podinsight import settings as settings_module
 from podinsight.errors import Unavailable
 from podinsight.ports import StatusStore
-from podinsight.services.fixed import held
 from podinsight.settings import Settings
 from podinsight.topology import GPU, SCALE_TICK
 
@@ -76,9 +75,7 @@ class Session:
     def comes(self, pool: str) -> bool:
         """Whether a worker of this pool comes when there is work: somebody has decided lately how many there are."""
         settings, store = self.settings, self.store
-        if pool != GPU.name or not settings.gpu_workers:
-            return False
-        if not settings.fleet_scales and held(store).size is None:
+        if pool != GPU.name or not settings.fleet_scales or not settings.gpu_workers:
             return False
         size = store.workers.pools().get(pool)
         decided = store.control.ticks().get(SCALE_TICK, 0.0)

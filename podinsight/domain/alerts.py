@@ -1,5 +1,6 @@
 """What people are told, and how loudly (O7: critical pages, warnings chat, summaries mail)."""
 
+import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -36,10 +37,15 @@ def stop_alert(what: str, was: Control, now: Control) -> Alert:
 
 
 def person_stop_alert(mode: Mode, was: Control, by: str, why: str) -> Alert:
-    """What a team is told when one of them pauses or halts. was: as in `stop_alert`."""
+    """What a team is told when one of them pauses or halts. was: as in `stop_alert`.
+
+    Who pauses and why is part of the key: what is put below a halt leaves that as it was, with its time.
+    """
     ends = " What runs is finished." if mode is Mode.PAUSED else ""
     body = f"Nothing new starts.{ends} `{RESUME}` goes on."
-    return Alert(f"control:{mode.value}:{was.at:.3f}", Severity.WARNING, f"{mode.value} by {by}: {why}", body)
+    said = f"{by}: {why}"
+    key = f"control:{mode.value}:{was.at:.3f}:{hashlib.sha256(said.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+    return Alert(key, Severity.WARNING, f"{mode.value} by {said}", body)
 
 
 def resume_alert(last: Control, was: Control, now: Control, by: str, why: str) -> Alert:

@@ -7,13 +7,14 @@ and let go of those without a lease as soon as a lower number has held for a whi
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from podinsight.domain.control import Control
 from podinsight.domain.findings import Finding
-from podinsight.domain.fleet import WORKING, InstanceState
+from podinsight.domain.fleet import WORKING, Group, Instance, InstanceState
 from podinsight.domain.money import cost, usd
 from podinsight.domain.pool import Demand, Level, Machine, Rules, needed
 
@@ -39,9 +40,10 @@ class Decision:
     """What the fleet is to do.
 
     desired: machines that start or work, those in `stop` and `drain` not counted. stop: may end now; none held a lease
-    when it was looked at, and the adapter marks it draining in a transaction that looks again. drain: finish their
-    chunk and take no other; control, a stop level or a lowered maximum brings lease holders there, less work never.
-    freeze: the stop level that leaves no room for one machine. why: for people.
+    when it was looked at, and the adapter marks it draining in a transaction that looks again. Those of `late`, whose
+    start will not come to an end, are the first in it; the others follow in the order in which they would stay. drain:
+    finish their chunk and take no other; control, a stop level or a lowered maximum brings lease holders there, less
+    work never. freeze: the stop level that leaves no room for one machine. why: for people.
     """
 
     desired: int
@@ -51,6 +53,7 @@ class Decision:
     drain: tuple[str, ...] = ()
     freeze: Level | None = None
     findings: tuple[Finding, ...] = ()
+    late: tuple[str, ...] = ()
 
 
 def decide(
@@ -100,7 +103,25 @@ def decide(
         drain=drain,
         freeze=freeze,
         findings=tuple(_findings(now, machines, rules)),
+        late=tuple(one.id for one in late),
     )
+
+
+def ending(decision: Decision, living: Iterable[Instance], groups: Iterable[Group]) -> tuple[str, ...]:
+    """Those of `stop` to be ended. As many as the minimum of their group keeps are spared, the best of them, since it
+    would start others in their place; but who starts too late never is."""
+    there, leaving = tuple(living), {*decision.stop, *decision.drain}
+    group_of = {each.id: each.group for each in there}
+    stay = Counter(each.group for each in there if each.state in WORKING and each.id not in leaving)
+    missing = Counter({group.name: max(0, group.least - stay[group.name]) for group in groups})
+    gone: list[str] = []
+    for name in decision.stop:
+        group = group_of.get(name, "")
+        if name in decision.late or not missing[group]:
+            gone.append(name)
+        else:
+            missing[group] -= 1
+    return tuple(gone)
 
 
 def _seen(now: float, demand: Demand, live: int, memory: Memory) -> Memory:

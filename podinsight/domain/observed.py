@@ -50,9 +50,14 @@ def observed(kept: Mapping[str, object] | None, now: float) -> Observed:
     except (KeyError, TypeError, ValueError):
         return Observed()
     found = tuple(_findings(kept or {}))
-    if not 0 <= now - at <= OLD_SECONDS:
+    if is_old(at, now):
         return Observed(at=at, why=why, desired=desired, findings=found)
     return Observed(_memory(kept or {}, now), _sights(kept or {}, now), at, why, desired, found)
+
+
+def is_old(at: float, now: float) -> bool:
+    """Whether what was seen at `at` says nothing of the time until now."""
+    return not 0 <= now - at <= OLD_SECONDS
 
 
 def look(

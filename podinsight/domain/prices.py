@@ -40,12 +40,14 @@ class Service(StrEnum):
 class Price:
     """Micro-dollars for one priced unit (domain.money.PRICED): an hour, for a machine. source: `list 2026-06-01`,
     `settings`, `live`, `local` …; at most 40 characters, for the ledger. estimated: nobody knew the real one, so it is
-    meant to be too high. origin: where whoever wrote it down has it from, in his words."""
+    meant to be too high. origin: where whoever wrote it down has it from, in his words. market: it is what a market
+    asks now, or stands in while that does not answer; a price that holds until somebody writes another is none."""
 
     micros: Micros
     source: str
     estimated: bool = False
     origin: str = ""
+    market: bool = False
 
 
 LOCAL: Final = Price(0, "local")

@@ -12,7 +12,7 @@ from podinsight.domain.control import Control
 from podinsight.domain.findings import Finding
 from podinsight.domain.fleet import FleetState, Group, InstanceState
 from podinsight.domain.money import Micros, cost
-from podinsight.domain.observed import Observed, Sight, look, machines, observed
+from podinsight.domain.observed import Observed, Sight, is_old, look, machines, observed
 from podinsight.domain.pool import Demand, Rules
 
 RELAUNCHES: Final = 3  # machines of one group that came and went within an hour without ever being ready
@@ -133,12 +133,14 @@ def to_memory(watch: Watch, at: float) -> dict[str, object]:
 
 
 def from_memory(value: Mapping[str, Any] | None, now: float) -> Watch:
-    """Nothing is remembered where it was written otherwise, by another podinsight. Never raises."""
+    """Nothing is remembered where it was written otherwise, by another podinsight; and since when a group has had no
+    work only where somebody has looked lately: there may have been some meanwhile. Never raises."""
     try:
         found = value or {}
-        sights = observed(found.get("seen"), now).sights
+        seen = observed(found.get("seen"), now)
         groups = {str(name): str(group) for name, group in found.get("groups", {}).items()}
         idle = {str(name): float(since) for name, since in found.get("idle", {}).items()}
-        return Watch(sights, groups, idle, tuple((float(at), str(group)) for at, group in found.get("vain", ())))
+        vain = tuple((float(at), str(group)) for at, group in found.get("vain", ()))
+        return Watch(seen.sights, groups, {} if is_old(seen.at, now) else idle, vain)
     except (AttributeError, TypeError, ValueError):
         return Watch()

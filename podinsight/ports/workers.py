@@ -15,7 +15,7 @@ class WorkerView:
     """One worker process. state: starting | ready | draining | dead.
 
     device: what a gpu worker decodes on (`cpu`, `cuda`); empty when it has not said, and in other pools. price: an hour
-    of it, at the price in force; None until somebody has said one: then the price book's holds.
+    of it, as a market asks for it now; None where none does, or nobody has looked yet: then the price book's holds.
     """
 
     id: str
@@ -102,11 +102,12 @@ class Workers(Protocol):
         of it is ever changed or taken away."""
         ...
 
-    def reprice(self, pool: str, prices: Mapping[str, Price]) -> None:
+    def reprice(self, pool: str, prices: Mapping[str, Price | None]) -> None:
         """What an hour costs from now on of this pool's workers, by their id, or by the name of their machine: what a
-        machine costs its workers share, those that are heard of, each rounded up. Claims, renewals, settlements and
-        idle time reckon with it. A name that nobody has is without effect; whoever is not named keeps what he has, and
-        so do the dead. Where nothing is new nothing is written."""
+        machine costs its workers share, those that are heard of, each rounded up. None: it has no price of its own any
+        more, and the price book's holds. Claims, renewals, settlements and idle time reckon with it. A name that nobody
+        has is without effect; whoever is not named keeps what he has, and so do the dead. Where nothing is new nothing
+        is written."""
         ...
 
     def meters(self, pool: str) -> Sequence[Meter]:

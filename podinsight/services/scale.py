@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from podinsight.domain.brain import STAGE, Decision, Memory, decide, workers
+from podinsight.domain.brain import STAGE, Decision, Memory, decide, ending, workers
 from podinsight.domain.budget import Budget, Scope, accounts
 from podinsight.domain.control import GUARD, Mode
 from podinsight.domain.days import day_of
@@ -17,12 +17,12 @@ from podinsight.domain.observed import NAME, Observed, look, machines, observed
 from podinsight.domain.pool import Demand, Level, Machine, Rules, ahead
 from podinsight.ports import SpeechBook, StatusStore
 from podinsight.services import in_force, pricing
-from podinsight.services.fixed import hold_size
 from podinsight.services.guard import GuardPorts, GuardRules, freeze
 from podinsight.services.stop_mark import keep
 from podinsight.topology import SCALE_TICK
 
 BURN: Final = "burn"  # what claims reckon with, under this name
+FIXED: Final = "fixed"  # under which name a size is kept that was fixed before a stop
 _DRAINING: Final = "draining"
 _SPEED_DAYS: Final = 7
 _DAY: Final = 86_400.0
@@ -30,7 +30,7 @@ _DAY: Final = 86_400.0
 
 def scale(ports: GuardPorts, rules: GuardRules) -> str:
     """One decision, carried out; returns what it was. A fleet of a fixed size is at zero while control forbids what it
-    is paid for, or there is no work for it, and else left as it is.
+    is paid for, and else left as it is.
 
     Raises:
         PodinsightError: the database, or all of the fleet, is away. Nothing has grown.
@@ -46,9 +46,7 @@ def scale(ports: GuardPorts, rules: GuardRules) -> str:
     burn = _burn(ports, state, seen, rules.fleet)
     ports.store.memory.remember(BURN, {"micros": burn})
     if not rules.scales and state.kept is None:
-        held = hold_size(ports, state, _demand(store, rules.fleet).chunks > 0, rules.fleet.grace)
-        store.control.tick(SCALE_TICK)
-        return held
+        return _hold_size(ports, state)
     if state.kept is not None:
         why = f"the fleet is shut: {state.kept.reason}"
         store.memory.remember(NAME, Observed(Memory(), sights, now, why).to_json())
@@ -81,6 +79,20 @@ def scale(ports: GuardPorts, rules: GuardRules) -> str:
     _carry_out(ports, state, decision)
     store.control.tick(SCALE_TICK)
     return f"gpu: {workers(decision.desired)} wanted: {decision.why}"
+
+
+def _hold_size(ports: GuardPorts, state: FleetState) -> str:
+    """A size that somebody set stays; while what is paid for may not work it is zero, and afterwards what it was."""
+    memory, forbidden = ports.store.memory, keep(ports).forbids(STAGE)
+    before = (memory.recall(FIXED) or {}).get("desired")
+    if forbidden and state.desired and state.burn:
+        memory.remember(FIXED, {"desired": state.desired})
+        ports.fleet.scale(0, GUARD, forbidden)
+        return f"the size was fixed at {state.desired}, now 0: {forbidden}"
+    if not forbidden and isinstance(before, int):
+        ports.fleet.scale(max(before, state.desired), GUARD, "nothing stops work any more: the size that was fixed")
+        memory.remember(FIXED, {})
+    return f"the size is fixed: {state.desired}"
 
 
 def _burn(ports: GuardPorts, state: FleetState, seen: Sequence[Machine], rules: Rules) -> Micros:
@@ -136,10 +148,9 @@ def _freeze(store: StatusStore, decision: Decision, budgets: Sequence[Budget]) -
 
 
 def _carry_out(ports: GuardPorts, state: FleetState, decision: Decision) -> None:
-    """Those that leave first, by name; then the size. What a minimum keeps is spared: its group would start another."""
+    """Those that leave first, by name; then the size."""
     least = sum(group.least for group in state.groups)
-    ending = len(decision.stop) - max(0, least - decision.desired)
-    stop = decision.stop[: max(0, ending)]
+    stop = ending(decision, state.living, state.groups)
     for each in decision.drain:
         ports.store.workers.mark(each, _DRAINING)
     if stop:

@@ -30,7 +30,7 @@ def paying(store: SqlStore, clock: ManualClock) -> Iterator[Paying]:
     recount_money(store)
 
 
-def reprice(paying: Paying, price: Price, name: str = "g1") -> None:
+def reprice(paying: Paying, price: Price | None, name: str = "g1") -> None:
     paying.store.workers.reprice("gpu", {name: price})
 
 
@@ -115,6 +115,26 @@ def test_who_registers_keeps_nothing_of_a_life_before(paying: Paying) -> None:
     paying.clock.advance(1)
     paying.device("g1")
     assert prices(paying.store) == {"g1": None}
+
+
+def test_a_price_can_be_taken_back(paying: Paying) -> None:
+    """Of a worker, or of all of a machine: the book's holds again, for idle time too."""
+    for name in ("g1", "g2"):
+        paying.device(name)
+    reprice(paying, TWICE, "machine")
+    reprice(paying, None)
+    assert prices(paying.store) == {"g1": None, "g2": Price(TWICE.micros // 2, TWICE.source, estimated=True)}
+    assert [meter.price for meter in paying.store.workers.meters("gpu")] == [None, prices(paying.store)["g2"]]
+    reprice(paying, None, "machine")
+    assert prices(paying.store) == {"g1": None, "g2": None}
+    with statements(paying.store) as said:
+        reprice(paying, None, "machine")
+    assert not any("UPDATE" in each for each in said)
+    reprice(paying, HALF)
+    lease = paying.claim(paying.planned(), "transcribe", "g1")
+    reprice(paying, None)
+    paying.work.renew(lease, LEASE_SECONDS)
+    assert paying.open()[0].reservation.micros == WHOLE
 
 
 def test_where_no_price_is_new_nothing_is_written(store: SqlStore) -> None:

@@ -39,7 +39,7 @@ def storable(text: str) -> str:
 def make_engine(url: str) -> Engine:
     """An engine for `sqlite://` (in memory), `sqlite:///path` or `postgresql+psycopg://…`.
 
-    PostgreSQL: 4 connections a process and 4 more under load, so that 8 processes stay under 100 (DESIGN.md, Data).
+    PostgreSQL: 4 connections a process and 4 more under load, so a dozen processes stay under 100 (DESIGN.md, Data).
 
     Raises:
         ConfigError: the URL is none of these, its driver is not installed, or the folder above the file's is missing.

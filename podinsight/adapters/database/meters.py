@@ -39,23 +39,27 @@ class Meters:
     def __init__(self, db: Database, clock: Clock, stale_seconds: float) -> None:
         self._db, self._clock, self._stale = db, clock, stale_seconds
 
-    def reprice(self, pool: str, prices: Mapping[str, Price]) -> None:
+    def reprice(self, pool: str, prices: Mapping[str, Price | None]) -> None:
         columns = workers.c.id, workers.c.machine, workers.c.heartbeat_at, workers.c.started_at, *PRICED_BY
-        query = select(*columns).where(workers.c.pool == pool, workers.c.state != DEAD).order_by(workers.c.id)
+        query = select(*columns).where(workers.c.pool == pool, workers.c.state != DEAD)
         with self._db.read() as conn:
-            rows = conn.execute(query).all()
+            rows = sorted(conn.execute(query).all(), key=lambda row: str(row.id))
         heard = self._clock.now() - self._stale
         sharing = Counter(row.machine for row in rows if row.heartbeat_at >= heard)
         changed: list[tuple[Row[Any], Mapping[str, object]]] = []
         for row in rows:
-            price = prices.get(row.id)
-            if price is None and row.machine in prices:
-                price = share(prices[row.machine], sharing[row.machine])
-            if price is not None and (said := values_of(price)) != {name: getattr(row, name) for name in said}:
+            name = row.id if row.id in prices else row.machine
+            if name not in prices:
+                continue
+            price = prices[name]
+            if price is not None and name != row.id:
+                price = share(price, sharing[row.machine])
+            said = values_of(price)
+            if said != {each: getattr(row, each) for each in said}:
                 changed.append((row, said))
         if changed:
             with self._db.write() as conn:
-                for row, said in changed:  # in the order of their ids, as everybody locks them
+                for row, said in changed:  # in the order that everybody locks them in (units.py)
                     same_life = workers.c.started_at == row.started_at, workers.c.state != DEAD
                     conn.execute(update(workers).where(workers.c.id == row.id, *same_life).values(said))
 

@@ -136,10 +136,10 @@ class SqlWorkers(Meters):
 
     def shut(self, pool: str, most: int, why: str, by: str = "") -> Snapshot:
         with self._db.write() as conn:
-            # Workers first, in their order, then the pool: as `retire` locks them.
+            # Workers first, in their order (units.py), then the pool: as `retire` locks them.
             working = workers.c.pool == pool, workers.c.state.in_((STARTING, READY))
-            ids = conn.execute(select(workers.c.id).where(*working).order_by(workers.c.id).with_for_update()).scalars()
-            conn.execute(update(workers).where(workers.c.id.in_(ids.all())).values(state=DRAINING))
+            for name in sorted(conn.execute(select(workers.c.id).where(*working)).scalars()):
+                conn.execute(update(workers).where(workers.c.id == name, *working).values(state=DRAINING))
             row, now = self._size_of(conn, pool), self._clock.now()
             kept = row.shut or {"desired": row.desired, "most": most, "at": now, "reason": named(by, why)}
             conn.execute(update(pools).where(pools.c.pool == pool).values(desired=0, shut=kept))

@@ -6,7 +6,8 @@ what has none is written into the ledger alone, and no budget is touched.
 
 An hour of a device costs what its worker's row says (ports.Workers.reprice), or else what the price book says of its
 kind. That may change while a lease is open: a renewal reserves what is missing for the whole of it, its past included,
-at the price in force then; it is settled at the price in force when it ends, never above what was reserved.
+at the price in force then. It is settled at the price in force when it ends, for all of it, never above what was
+reserved: after a price that fell, or a machine that more workers share by then, the ledger may have less than was paid.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,9 +1,10 @@
 """What every transition of a unit shares: which table, how a row moves, how a chunked stage follows its chunks.
 
 Locks are always taken in the order chunks, work (by episode and stage), lanes (by id), feed_days (by feed),
-reservations (by token), budgets (by scope and key), workers (by id), control, alerts; so transactions do not deadlock.
-Who has to know of a reservation before the end (a claim, a renewal) makes it under a savepoint, after all else, and
-starts over without it: the savepoint's rollback gives the locks back.
+reservations (by token), budgets (by scope and key), workers (by id, as Python sorts them: a database may do so by
+another collation), control, alerts; so transactions do not deadlock. Who has to know of a reservation before the end (a
+claim, a renewal) makes it under a savepoint, after all else, and starts over without it: the savepoint's rollback gives
+the locks back.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,5 +1,5 @@
-"""What an hour of each worker costs, as its row says it: one price for the burn, for what is reserved at a claim, for
-the ledger and for idle time (G1, G5)."""
+"""What an hour of each worker costs, as its row says it where a market makes its price: one for the burn, for what is
+reserved at a claim, for the ledger and for idle time (G1, G5)."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -31,11 +31,15 @@ def price_of(worker: Row[Any] | None) -> Price | None:
     return Price(int(worker.hour_micros), str(worker.price_source), bool(worker.price_estimated))
 
 
-def values_of(price: Price) -> Mapping[str, object]:
-    """A price as the row says it."""
+def values_of(price: Price | None) -> Mapping[str, object]:
+    """A price as the row says it; None: it says none."""
+    if price is None:
+        return UNPRICED
     return {"hour_micros": price.micros, "price_source": price.source[:_SOURCE], "price_estimated": price.estimated}
 
 
 def share(machine: Price, workers_there: int) -> Price:
-    """What a worker costs that shares its machine with others: together never less than the machine."""
+    """What a worker costs that shares its machine with others, each rounded up: at one moment all that share it cost
+    together never less than the machine. Over time they may cost less: whoever comes later makes the share of all
+    smaller, and a lease is settled at the share in force when it ends, for all of it."""
     return Price(-(-machine.micros // max(1, workers_there)), machine.source, machine.estimated)

@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from podinsight.domain.control import Control, Mode
-from podinsight.domain.fixed import NAME as FIXED
-from podinsight.domain.fixed import Held
 from podinsight.domain.observed import NAME, Observed
-from podinsight.services.fixed import held
+from podinsight.services.scale import FIXED
 from podinsight.topology import SCALE_TICK
 from tests.unit.cli.desk import Desk
 
@@ -213,7 +211,7 @@ def test_opened_while_work_is_frozen_no_worker_comes(desk: Desk) -> None:
 def test_a_fixed_size_that_is_opened_while_work_is_frozen_is_kept_for_the_resume(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """G3: also when it is shut and opened twice, or the cost guard had taken it before."""
+    """G3: also when it is shut and opened again, at the 0 that it has by then."""
     monkeypatch.setenv("PODINSIGHT_FLEET", "fixed")
     desk.store.workers.set_desired("gpu", 1)
     desk.store.control.write(Control(gpu_frozen=True, by="cost guard", why="spent"))
@@ -221,22 +219,5 @@ def test_a_fixed_size_that_is_opened_while_work_is_frozen_is_kept_for_the_resume
         desk.run("fleet", "stop", *NAMED)
         desk.run("fleet", "start", *NAMED)
     assert desk.store.workers.desired()["gpu"] == 0
-    assert held(desk.store).size == 1
-
-
-def test_a_fixed_size_that_the_cost_guard_has_taken_is_told_and_comes_with_work(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """G5: by whom, and why; a command that has work for it does not ask for workers."""
-    monkeypatch.setenv("PODINSIGHT_FLEET", "fixed")
-    desk.store.workers.set_desired("gpu", 0)
+    assert desk.store.memory.recall(FIXED) == {"desired": 1}
     assert "the size is fixed (PODINSIGHT_FLEET)" in desk.run("fleet", "status").stdout
-    taken = Held(2, idle=True, why="no work for 300 s")
-    desk.store.memory.remember(FIXED, taken.to_json())
-    said = "the size was fixed at 2, now 0 by the cost guard: no work for 300 s; work brings it back"
-    assert f"{said} (PODINSIGHT_FLEET)" in desk.run("fleet", "status").stdout
-    assert desk.json("fleet", "status")["why"] == said
-    desk.start_worker("fetch")
-    assert "comes with work" not in desk.run("status").stdout
-    desk.store.control.tick(SCALE_TICK)
-    assert "gpu 0 (comes with work)" in desk.run("status").stdout

@@ -1,5 +1,7 @@
 """What people are told of a stop (G3, G5)."""
 
+from dataclasses import replace
+
 import pytest
 
 from podinsight.domain.alerts import Severity, person_stop_alert, resume_alert, stop_alert
@@ -46,3 +48,14 @@ def test_a_team_learns_who_stopped_and_who_goes_on() -> None:
     assert resumed.body == "Lifted: halted by bob: empty\nStill paused by ada: disk"
     assert resume_alert(was, was, Control(), "eve", "w").body.endswith("\nWork goes on.")
     assert len({each.key for each in (paused, halted, resumed)}) == 3
+
+
+def test_each_pause_under_one_halt_is_told() -> None:
+    """O7: the halt above them stays as it was, with its time; only the same pause said again is no news."""
+    halt = Control(Mode.HALTED, by="ada", at=5.0, why="empty")
+    said = [("bob", "disk"), ("eve", "disk"), ("bob", "network"), ("bob", "disk")]
+    keys = [person_stop_alert(Mode.PAUSED, halt, by, why).key for by, why in said]
+    assert len(set(keys)) == 3
+    assert keys[0] == keys[3]
+    assert person_stop_alert(Mode.PAUSED, replace(halt, at=6.0), *said[0]).key not in keys
+    assert len(person_stop_alert(Mode.PAUSED, halt, "b" * 500, "\udcff" * 500).key) <= 200

@@ -29,9 +29,10 @@ def state(
 
 def after(looks: Sequence[FleetState], work: bool = False) -> Watch:
     """Each look remembers the one before as JSON does."""
-    watch = Watch()
+    watch, kept = Watch(), "null"
     for each in looks:
-        watch = observe(from_memory(json.loads(json.dumps(to_memory(watch, each.at))), each.at), each, work, {})
+        watch = observe(from_memory(json.loads(kept), each.at), each, work, {})
+        kept = json.dumps(to_memory(watch, each.at))
     return watch
 
 
@@ -102,6 +103,16 @@ def test_a_minimum_is_in_vain_once_its_group_had_no_work_for_longer_than_the_lim
     )
     assert vain(minutes(9, one("a", leased=True), least=1)) == []
     assert vain([*minutes(8, one("a", leased=True), least=1), state(480.0, one("a"), least=1)]) == [], "it begins then"
+
+
+@pytest.mark.parametrize(("gap", "dropped"), [(800.0, True), (1000.0, False), (3 * 3600.0, False)])
+def test_what_nobody_has_looked_at_was_not_without_work_all_the_while(gap: float, dropped: bool) -> None:
+    """G5: after a gap, as while nothing ran here, the time without work begins anew."""
+    looks = [state(0.0, least=1, desired=2), state(gap, least=1, desired=2)]
+    assert bool(vain_minimums(after(looks), looks[-1], RULES, HOUR)) is dropped
+    assert ("group zone: desired" in {each.subject for each in found(looks)}) is dropped
+    later = [*looks, *(state(gap + 60.0 * n, least=1, desired=2) for n in range(1, 9))]
+    assert vain_minimums(after(later), later[-1], RULES, HOUR) != ()
 
 
 def test_machines_that_come_and_go_without_ever_being_ready_are_a_finding() -> None:

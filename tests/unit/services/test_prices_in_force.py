@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 
 from podinsight.adapters.local_fleet import LocalFleet
-from podinsight.adapters.memory import MemoryPrices
-from podinsight.domain.prices import CUDA, Price
+from podinsight.adapters.memory import MemoryPrices, NoPrices
+from podinsight.domain.prices import CPU, CUDA, Price, PriceBook, Terms
 from podinsight.ports import LedgerLine, ObjectStore
 from podinsight.services.idle import meter
 from podinsight.services.pricing import hour
@@ -33,6 +33,11 @@ def guard(rows: Rows, objects: ObjectStore, live: MemoryPrices) -> Guard:
     rate = partial(hour, TERMS.prices, live)
     guard.with_fleet(LocalFleet(guard.store, guard.clock, 4, STALE_SECONDS, rate))
     return guard
+
+
+def prices(guard: Guard) -> dict[str, Price | None]:
+    """As the rows of the gpu workers say them."""
+    return {view.id: view.price for view in guard.store.workers.list() if view.pool == "gpu"}
 
 
 def price(line: LedgerLine) -> Price:
@@ -92,6 +97,51 @@ def test_one_that_never_said_its_device_is_at_the_dearest(guard: Guard) -> None:
     guard.rows.device("c1", "cpu")
     guard.store.workers.register("g1", "machine", "gpu", 1, 1)
     scale(guard.ports, guard.rules)
-    found = {view.id: view.price for view in guard.store.workers.list()}
-    assert (found["c1"], found["g1"]) == (Price(0, "local"), Price(LISTED.micros, "dearest list price", estimated=True))
+    assert prices(guard) == {"c1": None, "g1": None}, "no market has either"
     assert guard.ports.fleet.state().burn == LISTED.micros
+    guard.clock.advance(5)
+    guard.store.workers.heartbeat("g1")
+    meter(guard.ports)
+    (line,) = [each for each in guard.rows.lines("idle") if each.entry.micros]
+    assert price(line) == Price(LISTED.micros, "dearest list price", estimated=True)
+
+
+def test_what_one_machines_book_says_of_a_device_is_for_its_own_workers(rows: Rows, objects: ObjectStore) -> None:
+    """G1, G2: of two with other settings either may be the guard; what a claim reserves does not follow that."""
+    said = PriceBook({CPU: Price(2 * 3600 * SECOND, "settings"), CUDA: LISTED})
+    guard = Guard(rows, objects)
+    theirs = guard.rows.under(Terms(said, least_speed=0.5))
+    episode_id = theirs.planned(2)
+    theirs.store.workers.mark("g1", "dead")
+    theirs.device("c1", CPU)
+    for book in (TERMS.prices, said, TERMS.prices):
+        rate = partial(hour, book, NoPrices())
+        guard.with_fleet(LocalFleet(guard.store, guard.clock, 4, STALE_SECONDS, rate))
+        scale(guard.ports, guard.rules)
+        assert prices(guard) == {"c1": None}
+    lease = theirs.claim(episode_id, "transcribe", "c1")
+    assert [each.reservation.micros for each in theirs.open()] == [240 * SECOND]
+    guard.clock.advance(10)
+    assert theirs.work.commit_chunk(lease, "part", TOOK, LEASE_SECONDS) is None
+    assert [(line.entry.micros, price(line).source) for line in theirs.lines()] == [(20 * SECOND, "settings")]
+
+
+def test_what_is_free_here_is_on_no_row_when_the_market_does_not_answer(guard: Guard, live: MemoryPrices) -> None:
+    """G5: never $0 for a machine that costs something, by another's settings or by what the market said last."""
+    guard.rows.device("c1", CPU)
+    live.down = True
+    scale(guard.ports, guard.rules)
+    assert prices(guard) == {"c1": None}
+    live.prices[(CPU, "machine")] = SPOT
+    for live.down in (False, True):
+        scale(guard.ports, guard.rules)
+        assert prices(guard) == {"c1": Price(SPOT, "live")}
+
+
+def test_a_price_that_no_market_makes_any_more_is_forgotten(guard: Guard, live: MemoryPrices) -> None:
+    """Then the price book holds again, for what is decoded from then on; one that does not answer is another thing."""
+    episode_id = guard.rows.planned(3)
+    assert work_and_wait(guard, episode_id)[1] == Price(SPOT, "live")
+    del live.prices[(CUDA, "machine")]
+    assert work_and_wait(guard, episode_id) == (LISTED.micros, LISTED, LISTED)
+    assert prices(guard) == {"g1": None}

@@ -102,6 +102,14 @@ def test_where_a_start_costs_nothing_a_worker_comes_while_the_plan_is_made(guard
     assert guarded.run(5) == [0]
 
 
+def test_a_fixed_fleet_is_only_watched(guarded: Guarded) -> None:
+    guarded.rules = replace(guarded.rules, scales=False)
+    guarded.fleet.scale(2)
+    guarded.rows.transcribes(6)
+    assert guarded.run(200)[-1] == 2
+    assert guarded.rows.store.memory.recall(BURN) == {"micros": 2 * 80 * 1000}
+
+
 def test_the_measured_speed_counts(guarded: Guarded) -> None:
     rows = guarded.rows
     (episode_id,) = rows.transcribes(1, feed="b")

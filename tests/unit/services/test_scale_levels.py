@@ -31,6 +31,17 @@ def test_a_stop_level_that_leaves_no_room_freezes_gpu_work_and_says_so_once(guar
     assert alert.alert.key == "stop:gpu_day:2023-11-14"
 
 
+def test_a_fixed_fleet_that_is_paid_for_is_at_zero_while_its_work_is_frozen(guarded: Guarded) -> None:
+    """G3: a stop level holds for machines that always run, too; a resume brings back as many as there were."""
+    guarded.rules = replace(guarded.rules, scales=False)
+    guarded.fleet.scale(3)
+    assert guarded.run(20)[-1] == 3
+    freeze(guarded.rows.store, "it costs too much", "stop:test")
+    assert guarded.run(20)[-1] == 0
+    resume(ResumePorts(guarded.rows.store, guarded.fleet, guarded.clock), guarded.rules.limits, "ada", "paid")
+    assert guarded.run(20)[-1] == 3
+
+
 def test_machines_that_cost_nothing_come_under_levels_of_nothing(guarded: Guarded) -> None:
     """G3: neither the brain nor the sweep freezes what costs nothing, and a resume sees no level that would; the first
     micro-dollar does."""

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -75,6 +76,29 @@ def test_scenario_03_a_minimum_without_work_is_told_dropped_and_the_fleet_at_zer
         assert (read.clean, read.unproven, read.state.living) == (True, (), ())
         assert read.state.groups == (Group("zone", 0, 0, 4),)
     assert (minimum(guard), len(told(guard))) == (None, 1)
+
+
+def test_after_hours_without_a_sweep_a_minimum_is_not_dropped_at_once(guard: Guard) -> None:
+    """Nobody knows whether there was work meanwhile."""
+    guard.sweep(60)
+    guard.clock.advance(3 * 3600)
+    guard.sweep()
+    assert (guard.fleet.state().groups, told(guard)) == ((HELD,), [])
+    sweeps(guard)
+    assert guard.fleet.state().groups == (FREED,)
+
+
+def test_what_a_minimum_keeps_is_the_best_of_its_own_group(guard: Guard) -> None:
+    """While work is stopped: one that is ready stays, one whose start takes too long goes, and none of elsewhere."""
+    fleet = MemoryFleet(guard.clock, [HELD], Make(start_seconds=5, stop_seconds=1, rate=Price(10 * DOLLAR, "list")))
+    guard.with_fleet(fleet)
+    guard.clock.advance(10)
+    fleet.resize(replace(HELD, desired=2))
+    fleet.resize(Group("far", 0, 1, 4))
+    guard.store.control.write(Control(gpu_frozen=True, by="ada", why="odd output"))
+    scale(guard.ports, guard.rules)
+    assert [each.id for each in fleet.state().living if each.idle] == ["i-000000"]
+    assert sum(group.desired for group in fleet.state().groups) == 1
 
 
 def test_where_there_is_work_a_minimum_is_told_and_left(guard: Guard) -> None:
