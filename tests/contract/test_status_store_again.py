@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from podinsight.adapters.database.models import chunks, episodes, work
+from podinsight.adapters.database.catalogue_tables import episodes
+from podinsight.adapters.database.models import chunks, work
 from podinsight.domain.publisher import accepted
 from podinsight.domain.work import Span, State
 from podinsight.errors import LeaseLost

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import insert, update
 
 from podinsight.adapters.database import SqlStore
-from podinsight.adapters.database.models import feeds
+from podinsight.adapters.database.catalogue_tables import feeds
 from podinsight.domain.feed import Document, Feed, FeedItem, ParsedFeed, TranscriptLink
 from podinsight.errors import Permanent
 from tests.support.clock import ManualClock

@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy import select, update
 
 from podinsight.adapters.database import SqlStore
-from podinsight.adapters.database.models import episodes, work
+from podinsight.adapters.database.catalogue_tables import episodes
+from podinsight.adapters.database.models import work
 from podinsight.domain.control import Control, Mode
 from podinsight.domain.economy import ASKED, HELD_FOR_ECONOMY
 from podinsight.domain.episode import PublisherTranscript

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import delete
 
 from podinsight.adapters.database import SqlStore, SqlWork
-from podinsight.adapters.database.models import workers
+from podinsight.adapters.database.fleet_tables import workers
 from podinsight.domain.budget import Level, Limits, Scope
 from podinsight.domain.episode import PublisherTranscript
 from podinsight.domain.prices import CUDA, Price, PriceBook, Terms

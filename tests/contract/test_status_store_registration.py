@@ -9,9 +9,9 @@ from sqlalchemy import text
 
 from podinsight.adapters import database
 from podinsight.adapters.database import SqlStore
+from podinsight.adapters.database.catalogue_tables import episodes
 from podinsight.adapters.database.engine import Database
 from podinsight.adapters.database.migrate import migrate
-from podinsight.adapters.database.models import episodes
 from podinsight.domain.feed import FeedItem
 from podinsight.ports import Holding
 from tests.conftest import LIMITS, STALE_SECONDS

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from podinsight.adapters.clock import SystemClock
 from podinsight.adapters.database import SqlStore
-from podinsight.adapters.database.models import control
+from podinsight.adapters.database.fleet_tables import control
 from podinsight.domain.budget import Level, Limits, Scope
 from podinsight.domain.days import day_of
 from podinsight.domain.money import micros

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from sqlalchemy import select
 
 from podinsight.adapters.database import SqlStore
-from podinsight.adapters.database.models import chunks, workers
+from podinsight.adapters.database.fleet_tables import workers
+from podinsight.adapters.database.models import chunks
 from podinsight.adapters.database.money_tables import budgets, ledger, reservations
 from podinsight.domain.budget import Account, Limits, Scope, accounts
 from podinsight.domain.money import Micros, Unit

@@ -6,9 +6,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
+from podinsight.adapters.database.catalogue_tables import episodes
 from podinsight.adapters.database.enqueue import Enqueue, with_approval
 from podinsight.adapters.database.lanes import LaneMoves
-from podinsight.adapters.database.models import chunks, episodes, state_is, work
+from podinsight.adapters.database.models import chunks, state_is, work
 from podinsight.adapters.database.new_rows import batches
 from podinsight.adapters.database.units import ENDED, ENQUEUE_LOCK
 from podinsight.domain.work import State

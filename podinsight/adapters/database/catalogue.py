@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
+from podinsight.adapters.database.catalogue_tables import episodes, feed_aliases, feeds
 from podinsight.adapters.database.engine import Database, storable
 from podinsight.adapters.database.episode_rows import episode_query, to_episode
 from podinsight.adapters.database.feed_items import FeedItems
@@ -19,7 +20,6 @@ from podinsight.adapters.database.feed_names import (
     new_url,
     remember_names,
 )
-from podinsight.adapters.database.models import episodes, feed_aliases, feeds
 from podinsight.domain import identity
 from podinsight.domain.episode import DIRECT_SLUG, Episode
 from podinsight.domain.feed import Document, Feed, FeedItem, ParsedFeed

@@ -7,12 +7,13 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select, update
 
 from podinsight.adapters.database.again import Again
+from podinsight.adapters.database.catalogue_tables import episodes
 from podinsight.adapters.database.episode_rows import audio_columns, episode_query, to_episode
 from podinsight.adapters.database.history import record_run
 from podinsight.adapters.database.hosts import stored_limits, utc_day
 from podinsight.adapters.database.lanes import LaneMoves
 from podinsight.adapters.database.leases import Leases
-from podinsight.adapters.database.models import chunks, episodes, inline, leftovers, state_is, work
+from podinsight.adapters.database.models import chunks, inline, leftovers, state_is, work
 from podinsight.adapters.database.speech_days import add_speech
 from podinsight.adapters.database.spending import Spent
 from podinsight.adapters.database.units import ENQUEUE_LOCK, JOIN_N, column_values, set_aside

@@ -4,8 +4,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from podinsight.adapters.database.fleet_tables import workers
 from podinsight.adapters.database.meters import READY
-from podinsight.adapters.database.models import chunks, work, workers
+from podinsight.adapters.database.models import chunks, work
 from podinsight.adapters.database.transcriptions import Transcriptions
 from podinsight.adapters.database.units import JOIN_N
 from podinsight.adapters.database.worker_prices import PRICED_BY

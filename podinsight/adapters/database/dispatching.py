@@ -7,9 +7,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, Table, and_, func, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
+from podinsight.adapters.database.catalogue_tables import hosts
 from podinsight.adapters.database.hosts import limits_now
 from podinsight.adapters.database.lanes import LaneMoves
-from podinsight.adapters.database.models import chunks, hosts, inline, lanes, state_is, work
+from podinsight.adapters.database.models import chunks, inline, lanes, state_is, work
 from podinsight.adapters.database.units import Units, column_values, table_of
 from podinsight.domain.work import LaneView, State, Ticket, share_out
 from podinsight.ports import LeaseHolder, Reconciled

@@ -5,9 +5,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, and_, or_, select, update
 
+from podinsight.adapters.database.catalogue_tables import episodes
 from podinsight.adapters.database.episode_rows import episode_query, to_episode
 from podinsight.adapters.database.lanes import LaneMoves
-from podinsight.adapters.database.models import chunks, episodes, inline, state_is, work
+from podinsight.adapters.database.models import chunks, inline, state_is, work
 from podinsight.adapters.database.money_tables import budgets
 from podinsight.adapters.database.transcriptions import Transcriptions
 from podinsight.adapters.database.units import JOIN_N

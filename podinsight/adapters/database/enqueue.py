@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
+from podinsight.adapters.database.catalogue_tables import episodes
 from podinsight.adapters.database.hosts import stored_limits
-from podinsight.adapters.database.models import episodes, state_is, work
+from podinsight.adapters.database.models import state_is, work
 from podinsight.adapters.database.new_rows import batches
 from podinsight.adapters.database.transcriptions import Transcriptions
 from podinsight.adapters.database.units import ENDED, ENQUEUE_LOCK

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Row, Select, select
 
-from podinsight.adapters.database.models import episodes, feeds
+from podinsight.adapters.database.catalogue_tables import episodes, feeds
 from podinsight.domain.episode import Episode, FetchedAudio, PublisherTranscript
 from podinsight.domain.feed import ChaptersLink, Person, TranscriptLink
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
+from podinsight.adapters.database.catalogue_tables import episodes, guid_aliases
 from podinsight.adapters.database.engine import Database, storable
 from podinsight.adapters.database.hosts import stored_limits
-from podinsight.adapters.database.models import episodes, guid_aliases
 from podinsight.domain import identity
 from podinsight.domain.enclosure import fingerprint
 from podinsight.domain.feed import FeedItem

@@ -2,8 +2,8 @@
 
 from sqlalchemy import Connection, Row, select
 
+from podinsight.adapters.database.catalogue_tables import feed_aliases, feeds
 from podinsight.adapters.database.engine import Database, storable
-from podinsight.adapters.database.models import feed_aliases, feeds
 from podinsight.domain import identity
 from podinsight.domain.episode import DIRECT_SLUG
 from podinsight.domain.feed import Document, ParsedFeed

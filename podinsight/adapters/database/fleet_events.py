@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, insert, select
 
 from podinsight.adapters.database.engine import storable
-from podinsight.adapters.database.models import fleet_events
+from podinsight.adapters.database.fleet_tables import fleet_events
 from podinsight.domain.fleet import Change, FleetEvent
 
 

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, case, or_, select
 
+from podinsight.adapters.database.catalogue_tables import host_days, hosts
 from podinsight.adapters.database.engine import Database
-from podinsight.adapters.database.models import host_days, hosts
 from podinsight.domain.hosts import HostLimits, HostNote
 from podinsight.domain.identity import bare_host
 from podinsight.errors import Permanent

@@ -7,13 +7,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
+from podinsight.adapters.database.catalogue_tables import episodes, feeds, guid_aliases
 from podinsight.adapters.database.engine import Database, storable
 from podinsight.adapters.database.enqueue import Enqueue
 from podinsight.adapters.database.episode_rows import audio_columns, episode_query, to_episode
 from podinsight.adapters.database.feed_items import FeedItems, guid_key
 from podinsight.adapters.database.feed_names import NAMES_LOCK, find_feed, is_slug_taken, lock_names, remember_names
 from podinsight.adapters.database.lanes import LaneMoves
-from podinsight.adapters.database.models import chunks, episodes, feeds, guid_aliases, work
+from podinsight.adapters.database.models import chunks, work
 from podinsight.adapters.database.new_rows import batches
 from podinsight.adapters.database.units import ENQUEUE_LOCK
 from podinsight.domain import identity

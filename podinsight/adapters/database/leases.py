@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Table, case, delete, select, update
 
+from podinsight.adapters.database.fleet_tables import workers
 from podinsight.adapters.database.history import record_run
 from podinsight.adapters.database.lanes import LaneMoves
 from podinsight.adapters.database.meters import READY
-from podinsight.adapters.database.models import chunks, inline, state_is, work, workers
+from podinsight.adapters.database.models import chunks, inline, state_is, work
 from podinsight.adapters.database.models import leftovers as left
 from podinsight.adapters.database.paid import Paid
 from podinsight.adapters.database.units import column_values, table_of_stage

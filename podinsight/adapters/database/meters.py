@@ -8,7 +8,8 @@ from typing import Any, Final
 from sqlalchemy import Row, and_, func, or_, select, update
 
 from podinsight.adapters.database.engine import Database
-from podinsight.adapters.database.models import chunks, inline, state_is, workers
+from podinsight.adapters.database.fleet_tables import workers
+from podinsight.adapters.database.models import chunks, inline, state_is
 from podinsight.adapters.database.money_tables import reservations
 from podinsight.adapters.database.reservations import OPEN, charge_all_on
 from podinsight.adapters.database.worker_prices import PRICED_BY, kind_of, price_of, share, values_of

@@ -5,8 +5,9 @@ from typing import Any
 
 from sqlalchemy import Row, func, select
 
+from podinsight.adapters.database.catalogue_tables import feed_days, feeds, host_days
 from podinsight.adapters.database.engine import Database
-from podinsight.adapters.database.models import feed_days, feeds, host_days, speech_days
+from podinsight.adapters.database.models import speech_days
 from podinsight.adapters.database.reservations import read_budgets
 from podinsight.domain.budget import Scope
 from podinsight.domain.metrics import GPU_COST_TODAY, Metric

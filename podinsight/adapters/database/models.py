@@ -1,4 +1,7 @@
-"""The tables. Times are epoch seconds; ids of feeds and episodes are hashes (domain.identity)."""
+"""The tables of work; those of the catalogue, the fleet and money are in modules beside this one.
+
+Times are epoch seconds; ids of feeds and episodes are hashes (domain.identity).
+"""
 
 from typing import Any
 
@@ -35,7 +38,7 @@ metadata = MetaData(
     }
 )
 
-_Key = BigInteger().with_variant(Integer, "sqlite")
+KEY = BigInteger().with_variant(Integer, "sqlite")
 
 
 def inline(value: str | int | bool) -> ColumnElement[Any]:
@@ -53,132 +56,6 @@ def state_is(table: Table, *states: State) -> ColumnElement[bool]:
     return table.c.state.in_([inline(state.value) for state in states])
 
 
-feeds = Table(
-    "feeds",
-    metadata,
-    Column("id", String(16), primary_key=True),
-    Column("url", Text, nullable=False),
-    Column("slug", String(100), unique=True),
-    Column("title", Text),
-    Column("link", Text),
-    Column("etag", Text),
-    Column("last_modified", Text),
-    Column("language", Text),
-    Column("image", Text),
-    Column("podcast_guid", Text),
-    Column("notes", JSON),
-    Column("user_agent", Text),
-    Column("tier", Text),
-    Column("error", Text),
-    Column("episodes", Integer, nullable=False, server_default="0"),
-    Column("last_polled_at", Float),
-    Column("next_poll_at", Float, nullable=False, server_default="0", index=True),
-    Column("created_at", Float, nullable=False),
-)
-
-episodes = Table(
-    "episodes",
-    metadata,
-    Column("seq", _Key, primary_key=True, autoincrement=True),
-    Column("id", String(20), nullable=False, unique=True),
-    Column("feed_id", String(16), ForeignKey("feeds.id"), nullable=False),
-    Column("guid", Text, nullable=False),
-    Column("guid_key", Text, nullable=False),
-    Column("folder", String(100), nullable=False),
-    Column("title", Text, nullable=False),
-    Column("url", Text, nullable=False),
-    Column("host", Text, nullable=False),
-    Column("mime", Text),
-    Column("length", BigInteger),
-    Column("published", Float),
-    Column("duration", Float),
-    Column("image", Text),
-    Column("fingerprint", Text),
-    Column("season", BigInteger),
-    Column("number", BigInteger),
-    Column("transcripts", JSON, nullable=False),
-    Column("chapters", JSON),
-    Column("persons", JSON),
-    Column("publisher", JSON),
-    Column("same_as", String(20)),
-    Column("audio_key", Text),
-    Column("audio_bytes", BigInteger),
-    Column("audio_sha256", String(64)),
-    Column("audio_mime", Text),
-    Column("audio_seconds", Float),
-    Column("fetched_at", Float),
-    Column("transcript_key", Text),
-    Column("model", Text),
-    Column("unregistered", Float),
-    Column("created_at", Float, nullable=False),
-    UniqueConstraint("feed_id", "guid_key"),
-    UniqueConstraint("feed_id", "folder"),
-    Index("ix_episodes_feed_id_seq", "feed_id", "seq"),
-    Index("ix_episodes_feed_id_fingerprint", "feed_id", "fingerprint"),
-    Index("ix_episodes_audio_sha256_seq", "audio_sha256", "seq"),
-    Index(
-        "ix_episodes_unregistered",
-        "unregistered",
-        sqlite_where=text("unregistered IS NOT NULL"),
-        postgresql_where=text("unregistered IS NOT NULL"),
-    ),
-)
-
-# Other names of what is known: URLs that a feed had before it moved, GUIDs that were issued anew.
-feed_aliases = Table(
-    "feed_aliases",
-    metadata,
-    Column("url_id", String(16), primary_key=True),
-    Column("feed_id", String(16), ForeignKey("feeds.id"), nullable=False, index=True),
-)
-
-guid_aliases = Table(
-    "guid_aliases",
-    metadata,
-    Column("feed_id", String(16), ForeignKey("feeds.id"), primary_key=True),
-    Column("guid_key", Text, primary_key=True),
-    Column("episode_id", String(20), ForeignKey("episodes.id"), nullable=False, index=True),
-)
-
-hosts = Table(
-    "hosts",
-    metadata,
-    Column("host", String(255), primary_key=True),
-    Column("limit_set", Integer),
-    Column("rate_set", Float),
-    Column("limit_now", Integer),
-    Column("cooling_until", Float),
-    Column("changed_at", Float, nullable=False),
-)
-
-Index(
-    "ix_hosts_ruled",
-    hosts.c.host,
-    sqlite_where=text("limit_set IS NOT NULL OR rate_set IS NOT NULL"),
-    postgresql_where=text("limit_set IS NOT NULL OR rate_set IS NOT NULL"),
-)
-
-host_days = Table(
-    "host_days",
-    metadata,
-    Column("day", String(10), primary_key=True),
-    Column("host", String(255), primary_key=True),
-    Column("requests", BigInteger, nullable=False, server_default="0"),
-    Column("throttled", BigInteger, nullable=False, server_default="0"),
-    Column("failed", BigInteger, nullable=False, server_default="0"),
-    Column("received", BigInteger, nullable=False, server_default="0"),
-)
-
-feed_days = Table(
-    "feed_days",
-    metadata,
-    Column("day", String(10), primary_key=True),
-    Column("feed_id", String(16), primary_key=True),
-    Column("downloaded", BigInteger, nullable=False, server_default="0"),
-    Column("failed", BigInteger, nullable=False, server_default="0"),
-    Column("received", BigInteger, nullable=False, server_default="0"),
-)
-
 speech_days = Table(
     "speech_days",
     metadata,
@@ -195,7 +72,7 @@ speech_days = Table(
 approvals = Table(
     "approvals",
     metadata,
-    Column("id", _Key, primary_key=True, autoincrement=True),
+    Column("id", KEY, primary_key=True, autoincrement=True),
     Column("at", Float, nullable=False, index=True),
     Column("by", Text, nullable=False),
     Column("rule", Text, nullable=False, server_default=text("''")),
@@ -210,7 +87,7 @@ approvals = Table(
 leftovers = Table(
     "leftovers",
     metadata,
-    Column("id", _Key, primary_key=True, autoincrement=True),
+    Column("id", KEY, primary_key=True, autoincrement=True),
     Column("prefix", Text, nullable=False),
     Column("at", Float, nullable=False, index=True),
 )
@@ -218,7 +95,7 @@ leftovers = Table(
 lanes = Table(
     "lanes",
     metadata,
-    Column("id", _Key, primary_key=True, autoincrement=True),
+    Column("id", KEY, primary_key=True, autoincrement=True),
     Column("stage", String(20), nullable=False),
     Column("priority", Integer, nullable=False),
     Column("host", Text, nullable=False),
@@ -245,12 +122,12 @@ def _unit_columns() -> list[Column[object]]:
     """What a row needs to be leased: shared by `work` and `chunks`. `ms`: audio in it that a device has to hear, as far
     as it is known."""
     return [
-        Column("id", _Key, primary_key=True, autoincrement=True),
+        Column("id", KEY, primary_key=True, autoincrement=True),
         Column("episode_id", String(20), ForeignKey("episodes.id"), nullable=False),
         Column("feed_id", String(16), nullable=False),
         Column("stage", String(20), nullable=False),
         Column("n", Integer, nullable=False, server_default="0"),
-        Column("lane_id", _Key, ForeignKey("lanes.id"), nullable=False),
+        Column("lane_id", KEY, ForeignKey("lanes.id"), nullable=False),
         Column("rank", BigInteger, nullable=False),
         Column("ms", BigInteger, nullable=False, server_default="0"),
         Column("state", String(12), nullable=False),
@@ -340,7 +217,7 @@ chunks = Table(
 stage_runs = Table(
     "stage_runs",
     metadata,
-    Column("id", _Key, primary_key=True, autoincrement=True),
+    Column("id", KEY, primary_key=True, autoincrement=True),
     Column("episode_id", String(20), nullable=False, index=True),
     Column("stage", String(20), nullable=False),
     Column("n", Integer, nullable=False),
@@ -353,61 +230,3 @@ stage_runs = Table(
     Column("device", String(20)),
     Column("audio_seconds", Float),
 )
-
-workers = Table(
-    "workers",
-    metadata,
-    Column("id", String(255), primary_key=True),
-    Column("machine", String(255), nullable=False),
-    Column("pool", String(20), nullable=False),
-    Column("pid", Integer, nullable=False),
-    Column("slots", Integer, nullable=False),
-    Column("device", String(20)),
-    Column("state", String(12), nullable=False),
-    Column("heartbeat_at", Float, nullable=False),
-    Column("started_at", Float, nullable=False),
-    Column("busy_ms", BigInteger, nullable=False, server_default="0"),
-    Column("idle_ms", BigInteger, nullable=False, server_default="0"),
-    Column("metered_at", Float),
-    Column("hour_micros", BigInteger),
-    Column("price_source", String(40)),
-    Column("price_estimated", Boolean),
-    Index("ix_workers_pool_state", "pool", "state"),
-)
-
-pools = Table(
-    "pools",
-    metadata,
-    Column("pool", String(20), primary_key=True),
-    Column("desired", Integer, nullable=False),
-    Column("shut", JSON(none_as_null=True)),
-)
-
-# Appended to, never changed. pool: of workers of ours, or the group of a provider.
-fleet_events = Table(
-    "fleet_events",
-    metadata,
-    Column("id", _Key, primary_key=True, autoincrement=True),
-    Column("at", Float, nullable=False),
-    Column("what", String(10), nullable=False),
-    Column("pool", String(255), nullable=False),
-    Column("before", Integer, nullable=False),
-    Column("after", Integer, nullable=False),
-    Column("by", Text, nullable=False),
-    Column("why", Text, nullable=False),
-    Index("ix_fleet_events_pool_id", "pool", "id"),
-)
-
-control = Table(
-    "control",
-    metadata,
-    Column("id", _Key, primary_key=True, autoincrement=True),
-    Column("mode", String(12), nullable=False),
-    Column("gpu_frozen", Boolean, nullable=False),
-    Column("economy", Boolean, nullable=False),
-    Column("by", Text, nullable=False),
-    Column("at", Float, nullable=False),
-    Column("why", Text, nullable=False),
-)
-
-ticks = Table("ticks", metadata, Column("name", String(40), primary_key=True), Column("at", Float, nullable=False))

@@ -19,9 +19,8 @@ from sqlalchemy import (
     text,
 )
 
-from podinsight.adapters.database.models import metadata
+from podinsight.adapters.database.models import KEY, metadata
 
-_KEY = BigInteger().with_variant(Integer, "sqlite")
 _OPEN = text("state = 'open'")
 _UNSENT = text("sent_at IS NULL")
 
@@ -49,7 +48,7 @@ budgets = Table(
 reservations = Table(
     "reservations",
     metadata,
-    Column("id", _KEY, primary_key=True, autoincrement=True),
+    Column("id", KEY, primary_key=True, autoincrement=True),
     Column("token", String(200), nullable=False, unique=True),
     Column("unit_kind", String(20), nullable=False),
     Column("unit_id", BigInteger, nullable=False),
@@ -66,7 +65,7 @@ reservations = Table(
 ledger = Table(
     "ledger",
     metadata,
-    Column("id", _KEY, primary_key=True, autoincrement=True),
+    Column("id", KEY, primary_key=True, autoincrement=True),
     Column("token", String(200), nullable=False),
     Column("at", Float, nullable=False),
     Column("day", String(10), nullable=False),
@@ -101,7 +100,7 @@ findings = Table(
 alerts = Table(
     "alerts",
     metadata,
-    Column("id", _KEY, primary_key=True, autoincrement=True),
+    Column("id", KEY, primary_key=True, autoincrement=True),
     Column("key", String(200), nullable=False),
     Column("severity", String(10), nullable=False),
     Column("title", Text, nullable=False),

@@ -5,8 +5,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, insert, select
 
+from podinsight.adapters.database.catalogue_tables import episodes
 from podinsight.adapters.database.lanes import LaneMoves, lane_ids, next_rank
-from podinsight.adapters.database.models import episodes, work
+from podinsight.adapters.database.models import work
 from podinsight.adapters.database.units import Units, column_values, milliseconds
 from podinsight.domain.work import State
 

@@ -8,9 +8,10 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from podinsight.adapters.database.engine import Database, storable
 from podinsight.adapters.database.fleet_events import read_changes, record_change
+from podinsight.adapters.database.fleet_tables import control, pools, ticks, workers
 from podinsight.adapters.database.guard import post_on
 from podinsight.adapters.database.meters import DEAD, DRAINING, READY, STARTING, Meters
-from podinsight.adapters.database.models import chunks, control, pools, state_is, ticks, work, workers
+from podinsight.adapters.database.models import chunks, state_is, work
 from podinsight.adapters.database.worker_prices import UNPRICED, price_of
 from podinsight.domain.alerts import Alert
 from podinsight.domain.control import Control, Mode

@@ -16,10 +16,12 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, select, update
 
+from podinsight.adapters.database.catalogue_tables import episodes
 from podinsight.adapters.database.engine import Database
 from podinsight.adapters.database.episode_rows import episode_query, to_episode
+from podinsight.adapters.database.fleet_tables import workers
 from podinsight.adapters.database.guard import recall_on
-from podinsight.adapters.database.models import episodes, work, workers
+from podinsight.adapters.database.models import work
 from podinsight.adapters.database.reservations import (
     charge_on,
     extend_on,

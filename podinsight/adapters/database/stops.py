@@ -5,8 +5,8 @@ from dataclasses import replace
 from sqlalchemy import Connection, insert, select, text
 
 from podinsight.adapters.database.engine import Database, storable
+from podinsight.adapters.database.fleet_tables import control
 from podinsight.adapters.database.guard import post_on
-from podinsight.adapters.database.models import control
 from podinsight.domain.alerts import stop_alert
 from podinsight.domain.budget import Refusal, Scope
 from podinsight.domain.control import GUARD, Control, Mode

@@ -6,10 +6,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, TextClause, func, select, text, update
 
+from podinsight.adapters.database.catalogue_tables import episodes
 from podinsight.adapters.database.episode_rows import episode_query, to_episode
 from podinsight.adapters.database.history import record_run
 from podinsight.adapters.database.lanes import LaneMoves, lane_ids
-from podinsight.adapters.database.models import UNAPPROVED, chunks, episodes, lanes, state_is, work
+from podinsight.adapters.database.models import UNAPPROVED, chunks, lanes, state_is, work
 from podinsight.adapters.database.new_rows import batches, quoted_for
 from podinsight.adapters.database.spending import Spent
 from podinsight.adapters.database.twins import Twins, add_twin, others_of

@@ -6,8 +6,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, or_, select, text
 
+from podinsight.adapters.database.catalogue_tables import episodes
 from podinsight.adapters.database.episode_rows import episode_query, to_episode
-from podinsight.adapters.database.models import TWIN_HELD, episodes, lanes, state_is, work
+from podinsight.adapters.database.models import TWIN_HELD, lanes, state_is, work
 from podinsight.adapters.database.new_rows import NewRows
 from podinsight.domain.economy import HELD_FOR_ECONOMY
 from podinsight.domain.episode import Episode, FetchedAudio

@@ -13,18 +13,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, delete, insert, select, update
 
+from podinsight.adapters.database.catalogue_tables import episodes, feed_days
 from podinsight.adapters.database.engine import Database, storable
 from podinsight.adapters.database.episode_rows import episode_query, to_episode
 from podinsight.adapters.database.hosts import utc_day
 from podinsight.adapters.database.lanes import LaneMoves, lane_ids, next_rank
-from podinsight.adapters.database.models import (
-    chunks,
-    episodes,
-    feed_days,
-    leftovers,
-    state_is,
-    work,
-)
+from podinsight.adapters.database.models import chunks, leftovers, state_is, work
 from podinsight.adapters.database.spending import EndedLease, Till
 from podinsight.adapters.database.stops import control_on
 from podinsight.domain.economy import HELD_FOR_ECONOMY

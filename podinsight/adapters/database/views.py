@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, func, select
 
-from podinsight.adapters.database.models import chunks, episodes, feeds, lanes, state_is, work
+from podinsight.adapters.database.catalogue_tables import episodes, feeds
+from podinsight.adapters.database.models import chunks, lanes, state_is, work
 from podinsight.adapters.database.new_rows import batches
 from podinsight.adapters.database.units import Units
 from podinsight.domain.work import State

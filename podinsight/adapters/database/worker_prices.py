@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import Row
 
-from podinsight.adapters.database.models import workers
+from podinsight.adapters.database.fleet_tables import workers
 from podinsight.domain.prices import Price
 from podinsight.domain.quote import CPU, UNKNOWN_DEVICE
 from podinsight.topology import GPU

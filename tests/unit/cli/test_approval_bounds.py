@@ -9,7 +9,7 @@ from click.testing import Result
 from sqlalchemy import update
 
 from podinsight.adapters.database import SqlStore
-from podinsight.adapters.database.models import episodes
+from podinsight.adapters.database.catalogue_tables import episodes
 from podinsight.cli import run as run_module
 from podinsight.cli.approval import Gate
 from podinsight.cli.session import Session

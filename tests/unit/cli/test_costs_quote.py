@@ -53,6 +53,7 @@ PRICE_OF_CUDA = {
     "source": "list 2026-11-22",
     "estimated": False,
     "origin": "that of g4dn.xlarge",
+    "market": False,
 }  # G5: with date and source
 
 
