@@ -88,7 +88,7 @@ def _tell(out: Output, state: FleetState, last: Observed, decided_at: float | No
     elif decided_at is None:
         out.line("nothing was decided yet: beat and a guard worker do it, `podrun up` starts them")
     else:
-        why = plain(last.why) or "why is not known any more"
+        why = plain(last.why) or "none until there is work"
         out.line(f"decided {max(0.0, time.time() - decided_at):.0f} s ago: {why}")
     if state.living:
         headers = ("instance", "device", "machine", "state", "since", "an hour")

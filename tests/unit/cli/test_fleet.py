@@ -23,7 +23,7 @@ def test_status_of_a_pool_at_zero(desk: Desk) -> None:
     assert "nothing was decided yet" in said.stdout
     assert "no gpu worker runs: nothing burns" in said.stdout
     desk.store.control.tick(SCALE_TICK)
-    assert "why is not known any more" in desk.run("fleet", "status").stdout
+    assert "none until there is work" in desk.run("fleet", "status").stdout
     desk.store.memory.remember(NAME, Observed(at=1.0, why="no work for 9 s").to_json())
     assert "no work for 9 s" in desk.run("fleet", "status").stdout
     found = desk.json("fleet", "status")
