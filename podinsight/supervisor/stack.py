@@ -16,7 +16,7 @@ from podinsight.state_dir import make_state_dir
 from podinsight.supervisor import broker, checks
 from podinsight.supervisor.checks import Check
 from podinsight.supervisor.commands import PROJECT_ROOT, Commands, StackCommands, child_environ
-from podinsight.supervisor.processes import Child, Record, adopt, find, start, stop, tail
+from podinsight.supervisor.processes import Child, Record, adopt, find, interrupts_wait, start, stop, tail
 from podinsight.supervisor.registry import InstanceLock, Registry, StackState
 from podinsight.supervisor.run import Supervisor, already_running, check_ports
 from podinsight.topology import GPU, QUEUES, SCALE_TICK
@@ -82,14 +82,15 @@ def up(
         if lonely is not None:  # it waits to start a supervisor; ours does that now
             _end_keeper(lonely, settings.stop_seconds + 5.0)
         _forget_troubles(registry)
-        keeper = start(
-            "keeper",
-            "keeper",
-            commands.keeper(None),
-            log=registry.log_file("keeper"),
-            env=child_environ(settings, environ),
-            cwd=PROJECT_ROOT,
-        )
+        with interrupts_wait():
+            keeper = start(
+                "keeper",
+                "keeper",
+                commands.keeper(None),
+                log=registry.log_file("keeper"),
+                env=child_environ(settings, environ),
+                cwd=PROJECT_ROOT,
+            )
         waiting = _Readiness(settings, registry, lock, store, keeper)
         missing = waiting.wait(ready_seconds)
         if missing is not None:

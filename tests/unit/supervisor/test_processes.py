@@ -3,13 +3,14 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from podinsight.supervisor.processes import Child, adopt, bury_orphans, rotate, start, stop, tail
+from podinsight.supervisor.processes import Child, adopt, bury_orphans, interrupts_wait, rotate, start, stop, tail
 
 # A leader that ignores SIGTERM on demand and has a child in its group.
 PROGRAM = """
@@ -131,3 +132,28 @@ def test_tail_of_a_log(tmp_path: Path) -> None:
     assert tail(log) == ""
     log.write_text("\n".join(map(str, range(30))))
     assert tail(log, 2) == "28\n29"
+
+
+def test_an_interrupt_while_a_process_starts_comes_when_it_is_known() -> None:
+    handled, reached = signal.getsignal(signal.SIGINT), []
+
+    def interrupted() -> None:
+        with interrupts_wait():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)  # Python runs handlers between two steps of its own
+            reached.append("the end")
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert reached == ["the end"]
+    assert signal.getsignal(signal.SIGINT) is handled
+
+
+def test_interrupts_in_a_thread_are_nobodys_business() -> None:
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(_held_in_a_thread).result() == signal.getsignal(signal.SIGINT)
+
+
+def _held_in_a_thread() -> object:
+    with interrupts_wait():
+        return signal.getsignal(signal.SIGINT)
