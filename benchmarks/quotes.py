@@ -2,19 +2,20 @@
 
     make bench-quotes     (ARGS="--runs 20 --audio DIR")
 
-Each run is a feed of its own with a few episodes of different lengths, strung together from recordings (the samples
-when --audio is not given). It is quoted as `podrun costs quote` does before anything of it is downloaded, from the
-lengths that the feed declares and the speed that was measured so far; then it is done, and the ledger says what its
-leases cost. The machine's CPU has a made-up price, and decodes on one core, so that downloads and plans have another,
-as they have where workers do not share a machine. One feed goes through before, so that a speed is known. The last
-line is `{"runs": …, "within_15_percent": …, "median_error": …, "worst": …, "in_range": …, "all_together": …, "steady":
-{"within_15_percent": …, "median_error": …, "worst": …}}`: of |cost ÷ likely figure − 1|; in_range: runs that cost
-between the low and the high figure; all_together: what all runs cost ÷ what all were quoted. Run it on a machine that
-does nothing else.
+Each run is a feed of its own with a few episodes of seven to thirty minutes, strung together from recordings (the
+samples when --audio is not given); twenty of them take three quarters of an hour. It is quoted as `podrun costs quote`
+does before anything of it is downloaded, from the lengths that the feed declares and the speed that was measured so
+far; then it is done, and the ledger says what its leases cost. The machine's CPU has a made-up price, and decodes on
+one core, so that downloads and plans have another, as they have where workers do not share a machine. One feed goes
+through before, so that a speed is known. The last line is `{"runs": …, "within_15_percent": …, "median_error": …,
+"worst": …, "in_range": …, "all_together": …, "steady": {"within_15_percent": …, "median_error": …, "worst": …}}`: of
+|cost ÷ likely figure − 1|; in_range: runs that cost between the low and the high figure; all_together: what all runs
+cost ÷ what all were quoted. Run it on a machine that does nothing else.
 
-A speed that changes after a quote is in no quote, and shared machines change by a quarter within a minute. So the
-machine itself is timed beside the runs (benchmarks/machine.py): `steady` is the same error with each cost divided by
-how much slower the machine was during the run than while the audio was decoded by which it was quoted.
+A speed that changes after a quote is in no quote, and shared machines change by a quarter within a minute: over runs of
+half a minute (--longest 480) that alone is more than what a quote may be off. So the machine itself is timed beside
+them (benchmarks/machine.py): `steady` is the same error with each cost divided by how much slower the machine was
+during the run than while the audio was decoded by which it was quoted.
 """
 
 import argparse
@@ -151,7 +152,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--audio", type=Path, default=ROOT / "samples")
     parser.add_argument("--runs", type=int, default=20, help="runs that are quoted and done (20)")
-    parser.add_argument("--longest", type=float, default=480.0, help="seconds of audio, of an episode (480)")
+    parser.add_argument("--longest", type=float, default=1800.0, help="seconds of audio, of an episode (1800)")
     parser.add_argument("--price", default="3.6", help="dollars of an hour of the CPU (3.6)")
     options = parser.parse_args()
 

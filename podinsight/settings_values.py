@@ -1,9 +1,9 @@
-"""The types of settings: what a value may look like, read from text (environment) or TOML, and how it is shown."""
+"""The types of settings: what a value may look like, read from text (environment) or TOML."""
 
 import ipaddress
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,8 +17,6 @@ from podinsight.domain.table import identifier
 
 NONE = "none"  # a level that is off, as it is written and shown
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:]*:[0-9a-f:.]*")
-_PASSWORD = re.compile(r"(://[^:@/?#]*):.*@")
-_PASSWORD_ARGUMENT = re.compile(r"([?&](?:password|passwd|pwd)=)[^&#]*", re.IGNORECASE)
 _SECRET_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 _TWO_URLS = re.compile(r"[,;][A-Za-z][A-Za-z0-9+.-]*://")
 _AGENT_COMMENT = re.compile(r"[ -'*-~]*")
@@ -272,40 +270,6 @@ def upper(value: object) -> object:
 
 def lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
-
-
-def masked(url: str) -> str:
-    """A URL whose password is not shown."""
-    return _PASSWORD_ARGUMENT.sub(r"\1****", _PASSWORD.sub(r"\1:****@", url))
-
-
-def is_level(metadata: Iterable[object]) -> bool:
-    """Whether a field with these annotations is a level, which may be `none`."""
-    return any(isinstance(each, BeforeValidator) and each.func in (stop_level, alert_levels) for each in metadata)
-
-
-def shown(value: object, metadata: Iterable[object] = ()) -> str:
-    """A setting's value for a person, in the form in which it can be written; secrets and passwords masked.
-
-    metadata: the annotations of its field.
-    """
-    if value in (None, ()) and is_level(metadata):
-        return NONE
-    if value is None:
-        return ""
-    if isinstance(value, SecretStr):
-        return "****"
-    if isinstance(value, ByteSize):
-        return value.human_readable(separator=" ").replace(".0 ", " ")
-    if isinstance(value, Mapping):
-        if any("," in str(each) for each in value.values()):
-            return json.dumps(value, ensure_ascii=False)
-        return ",".join(f"{name}={limit}" for name, limit in value.items())
-    if isinstance(value, tuple):
-        return ",".join("****" if isinstance(item, SecretStr) else shown(item) for item in value)
-    if isinstance(value, Decimal):
-        return f"{value.normalize():f}"
-    return f"{value:g}" if isinstance(value, float) else masked(str(value))
 
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -5,7 +5,7 @@ from functools import partial
 from podinsight.bootstrap import Container
 from podinsight.services import fetch, poll, publisher, transcribe
 from workers.app import settings, task, worker_id
-from workers.process import container, kpi_prices, refill, stopping, times
+from workers.process import container, kpi_prices, poll_ports, refill, stopping, times
 
 
 @task("fetch_episode")
@@ -16,7 +16,7 @@ def fetch_episode(episode_or_url: str) -> str:
     that was asked for ends here as well: no GPU needs to be up for it.
     """
     world = container()
-    reread = partial(poll.reread, _poll_ports(world))
+    reread = partial(poll.reread, poll_ports())
     ports = fetch.FetchPorts(
         world.store,
         world.objects,
@@ -45,7 +45,7 @@ def _collect(world: Container) -> fetch.CollectTranscripts | None:
     if settings.publisher_transcripts == "ignore":
         return None
     use = settings.publisher_transcripts == "use"
-    return partial(publisher.collect, publisher.PublisherPorts(world.objects, world.fetcher, world.captions, use=use))
+    return partial(publisher.collect, publisher.PublisherPorts(world.objects, world.captions, use=use))
 
 
 def _transcribe_ports(world: Container) -> transcribe.TranscribePorts:
@@ -54,13 +54,8 @@ def _transcribe_ports(world: Container) -> transcribe.TranscribePorts:
     return transcribe.TranscribePorts(world.store, world.objects, None, captions, kpi_prices())
 
 
-def _poll_ports(world: Container) -> poll.PollPorts:
-    return poll.PollPorts(world.store, world.fetcher, world.parser, world.clock)
-
-
 @task("poll_feeds")
 def poll_feeds() -> str:
     """Polls feeds that are due, for as long as it is until beat asks again."""
-    world = container()
-    added, faults = poll.poll_due(_poll_ports(world), settings.feed_poll_seconds, settings.poll_every_seconds, stopping)
+    added, faults = poll.poll_due(poll_ports(), settings.feed_poll_seconds, settings.poll_every_seconds, stopping)
     return "; ".join([f"{added} new episodes", *faults])

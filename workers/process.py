@@ -12,11 +12,12 @@ from types import FrameType
 
 from billiard import current_process
 
-from podinsight.bootstrap import Container, build, money, warm_for_fetching
+from podinsight.bootstrap import Container, build, money, polling, warm_for_fetching
 from podinsight.errors import Unavailable
 from podinsight.services.dispatch import dispatch
 from podinsight.services.join import KpiPrices
 from podinsight.services.lease import LeaseTimes
+from podinsight.services.poll import PollPorts
 from podinsight.services.refill import Refill
 from workers.app import settings
 
@@ -39,6 +40,12 @@ def container() -> Container:
 def kpi_prices() -> KpiPrices:
     """What kpis.json reckons with: read once in this process, as the ledger's prices are."""
     return money.kpi_prices(settings)
+
+
+@functools.cache
+def poll_ports() -> PollPorts:
+    """What reading feeds works with; its prices are read once, as above."""
+    return polling.poll_ports(settings, container())
 
 
 def warm() -> None:

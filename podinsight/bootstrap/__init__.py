@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from podinsight.adapters import av_probe, feed_lists
+from podinsight.adapters import av_probe
 from podinsight.adapters.av_probe import AvProbe
 from podinsight.adapters.caption_files import CaptionFiles
 from podinsight.adapters.celery_queue import CeleryQueue, celery_config
@@ -203,11 +203,15 @@ def build_parser() -> FeedParser:
 
 def read_feed_list(name: str, data: bytes) -> FeedList:
     """The feeds in an OPML or tier file called `name`. Raises Permanent, naming every entry that is wrong."""
+    from podinsight.adapters import feed_lists  # with YAML and listparser, which no worker needs
+
     return feed_lists.read_feed_list(name, data)
 
 
 def write_feed_list(feeds: Sequence[ListedFeed], form: str) -> str:
     """A feed list as text. form: `opml` or `yaml`."""
+    from podinsight.adapters import feed_lists
+
     return feed_lists.write_yaml(feeds) if form == "yaml" else feed_lists.write_opml(feeds)
 
 

@@ -15,7 +15,7 @@ from podinsight.domain.archive import is_unknown_url
 from podinsight.domain.feed import Feed
 from podinsight.domain.identity import redact_url
 from podinsight.errors import Permanent, PodinsightError, Unavailable
-from podinsight.services.poll import PollPorts, poll_feed
+from podinsight.services.poll import poll_feed
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,13 @@ def add_and_poll(session: Session, url: str) -> Added:
     Raises:
         PodinsightError: why it could not be read (InvalidUrl: it is no URL).
     """
+    from podinsight.bootstrap.polling import poll_ports  # imports every adapter
+
     world = session.container
     catalogue = world.store.catalogue
     feed, new = catalogue.add_feed(url)
     try:
-        ports = PollPorts(world.store, world.fetcher, world.parser, world.clock)
-        added = poll_feed(ports, feed, session.settings.feed_poll_seconds)
+        added = poll_feed(poll_ports(session.settings, world), feed, session.settings.feed_poll_seconds)
     except BaseException:
         if new:
             with suppress(Permanent):  # beat was quicker, and could read it

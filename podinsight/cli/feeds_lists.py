@@ -15,7 +15,7 @@ from podinsight.domain.feed import Feed
 from podinsight.domain.feed_list import FeedList, ListedFeed
 from podinsight.domain.identity import MASK, redact_url
 from podinsight.errors import Permanent
-from podinsight.services.poll import Polled, PollPorts, poll_pass
+from podinsight.services.poll import Polled, poll_pass
 
 _MOST_BYTES = 16 * 1024 * 1024
 
@@ -87,9 +87,9 @@ def _tell(out: Output, listed: FeedList, new: list[bool], poll: bool) -> None:
 
 def _poll(session: Session) -> Polled:
     """Reads every feed that is due."""
-    world = session.container
-    ports = PollPorts(world.store, world.fetcher, world.parser, world.clock)
-    return poll_pass(ports, session.settings.feed_poll_seconds)
+    from podinsight.bootstrap.polling import poll_ports
+
+    return poll_pass(poll_ports(session.settings, session.container), session.settings.feed_poll_seconds)
 
 
 def _outcome(session: Session, polled: Polled) -> tuple[int, list[str], list[dict[str, str]]]:

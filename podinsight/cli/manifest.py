@@ -17,7 +17,7 @@ from podinsight.cli.session import COUNT, Session, json_option, pass_session
 from podinsight.domain.identity import redact_url
 from podinsight.errors import PodinsightError, Unavailable
 from podinsight.services.manifest import Chosen, Scan, find_rows, scan, write_manifest
-from podinsight.services.poll import PollPorts, poll_feed
+from podinsight.services.poll import poll_feed
 
 STDOUT: Final = "-"
 
@@ -61,8 +61,10 @@ def make(
 
 def _poll_all(session: Session, out: Output) -> int:
     """Reads every followed feed; returns how many could not be read."""
+    from podinsight.bootstrap.polling import poll_ports  # imports every adapter
+
     world = session.container
-    ports = PollPorts(world.store, world.fetcher, world.parser, world.clock)
+    ports = poll_ports(session.settings, world)
     failed = 0
     for each in world.store.catalogue.feeds():
         if not each.url.startswith(("http://", "https://")):

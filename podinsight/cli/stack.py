@@ -51,19 +51,23 @@ def tell_health(out: Output, settings: Settings) -> int:
     return code
 
 
+def _tell_doubts(settings: Settings) -> None:
+    from podinsight.bootstrap.money import doubts  # imports every adapter
+
+    for line in doubts(settings):
+        complain(line)
+
+
 @click.command()
 @json_option
 @pass_session
 def up(session: Session, as_json: bool) -> None:
     """Start broker, workers, beat and Flower."""
-    from podinsight.bootstrap.money import doubts  # imports every adapter
-
     out = Output(as_json)
     with out.waiting("starting"), signals(interrupt):
         result = stack.up(session.settings)
     _tell_up(out, session.settings, result)
-    for line in doubts(session.settings):
-        complain(line)
+    _tell_doubts(session.settings)
     out.line("next:")
     for command, what in (
         ("podrun feeds add URL", "follow a feed"),
@@ -98,6 +102,7 @@ def restart(session: Session, as_json: bool) -> int:
     with out.waiting("starting"), signals(interrupt):
         started = stack.up(session.settings)
     out.line(started.message)
+    _tell_doubts(session.settings)
     return tell_health(out, session.settings)
 
 

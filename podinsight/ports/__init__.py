@@ -20,17 +20,8 @@ from podinsight.ports.speech import Cutter, Heard, SpeechRequest, Stretch, Trans
 from podinsight.ports.store import Catalogue, HostRow, Hosts, Metrics, SpeechBook, StatusStore
 from podinsight.ports.table import SegmentTable
 from podinsight.ports.web import Body, FeedParser, Fetcher, HostGate, MediaProbe, Piece, Probe
-from podinsight.ports.work import (
-    Decoded,
-    Demand,
-    LeaseHolder,
-    Leftover,
-    OverBudget,
-    Reconciled,
-    StageCount,
-    WorkRows,
-    WorkView,
-)
+from podinsight.ports.work import Decoded, LeaseHolder, Leftover, OverBudget, Reconciled, WorkRows
+from podinsight.ports.work_views import Demand, StageCount, WorkView
 from podinsight.ports.workers import PoolSize, Workers, WorkerView
 
 __all__ = [

@@ -7,33 +7,10 @@ from typing import Final, Protocol
 from podinsight.domain.episode import FetchedAudio, Projection, TranscriptFiles
 from podinsight.domain.work import Lease, Span, State, Ticket
 from podinsight.ports.economy import EconomyRows
+from podinsight.ports.twins import TwinRows
+from podinsight.ports.work_views import WorkViews
 
 NO_DEVICE: Final = "none"  # what decoded a part that no device has heard: publisher's words
-
-
-@dataclass(frozen=True)
-class StageCount:
-    stage: str
-    state: State
-    count: int
-
-
-@dataclass(frozen=True)
-class WorkView:
-    """A row for a person: what runs, what failed and why. `until`: when a delayed one is due."""
-
-    episode_id: str
-    feed_slug: str
-    title: str
-    stage: str
-    state: State
-    reason: str
-    host: str
-    attempts: int
-    losses: int
-    worker: str | None
-    since: float
-    until: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,18 +33,6 @@ class Decoded:
     model: str
     device: str
     compute_type: str
-
-
-@dataclass(frozen=True)
-class Demand:
-    """What a stage has to do now. Only runnable and leased units count: what is held or delayed wants no worker.
-
-    seconds: of audio in them, as far as it is known.
-    """
-
-    waiting: int
-    in_flight: int
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -95,7 +60,7 @@ class OverBudget:
     reason: str
 
 
-class WorkRows(EconomyRows, Protocol):
+class WorkRows(EconomyRows, TwinRows, WorkViews, Protocol):
     """Work rows, chunks and lanes: the truth about every unit.
 
     Every method is one transaction, but for these: enqueueing and approving go in batches, dispatch, reconcile,
@@ -110,7 +75,7 @@ class WorkRows(EconomyRows, Protocol):
     that it lasted, at the price of the worker's device. A device that nobody knows has a price. Where a price is
     nothing, no budget is touched, and the ledger has a line all the same. A join costs nothing, nor does what
     publishers wrote or a twin has. Of a fetch and a plan it is their worker's time that costs, of a fetch also the
-    bytes.
+    bytes that came in, whatever became of it; those of a worker that died with them nobody knows.
 
     What does not fit under a ceiling (G3): that of the episode or the run holds what waits of this transcription, with
     the reason `budget: …`, until `release_over_budget`; any other leaves it waiting, and GPU work is frozen, by the
@@ -227,18 +192,20 @@ class WorkRows(EconomyRows, Protocol):
         then, without a loss."""
         ...
 
-    def hand_back(self, lease: Lease) -> None:
-        """`waiting` again, no attempt and no loss charged."""
+    def hand_back(self, lease: Lease, received: int = 0) -> None:
+        """`waiting` again, no attempt and no loss charged. received: bytes that came in under the lease, here and
+        below."""
         ...
 
-    def delay(self, lease: Lease, reason: str, seconds: float, attempted: bool = True) -> None: ...
-    def end(self, lease: Lease, state: State, reason: str) -> None:
+    def delay(self, lease: Lease, reason: str, seconds: float, attempted: bool = True, received: int = 0) -> None: ...
+    def end(self, lease: Lease, state: State, reason: str, received: int = 0) -> None:
         """`failed` or `refused`. A failed fetch fails the transcribe row that was held for it. Of an episode with a
         failed chunk those that nobody has begun are `held`, until it starts over."""
         ...
 
-    def commit_fetch(self, lease: Lease, audio: FetchedAudio, wall_seconds: float) -> None:
-        """`done`, with a projection to make; the episode learns its audio in `projected`."""
+    def commit_fetch(self, lease: Lease, audio: FetchedAudio, wall_seconds: float, received: int | None = None) -> None:
+        """`done`, with a projection to make; the episode learns its audio in `projected`. received: None: as much as
+        the audio has."""
         ...
 
     def commit_plan(self, lease: Lease, folder: str, spans: Sequence[Span], wall_seconds: float) -> None:
@@ -256,21 +223,6 @@ class WorkRows(EconomyRows, Protocol):
         goes, and the transcription asks for decoding (`publisher` False in its params), so it waits for approval or
         plan. The same where it was for another episode's transcript, whose id is kept in `not_from`: a third episode
         with this audio may still have one."""
-        ...
-
-    def takes_from(self, episode_id: str) -> str | None:
-        """The episode with the same audio whose transcript this one takes, as soon as it has its chunk."""
-        ...
-
-    def shared(self, wishes: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
-        """Of these episodes (id → the params that a transcribe row would get) those that would not be decoded because
-        their audio is, or is to be, transcribed for another, also among themselves; with whose it is. Only audio that
-        is there is known."""
-        ...
-
-    def release_twins(self, waited_seconds: float) -> int:
-        """Looks again at transcriptions that have been held for the transcript of the same audio for so long: those
-        that need not wait any more go on. Some hundreds a call, the longest ago first; returns how many go on."""
         ...
 
     def parts(self, episode_id: str) -> list[str]:
@@ -338,17 +290,3 @@ class WorkRows(EconomyRows, Protocol):
         """Transcriptions that were held by a ceiling wait again, and are asked again at their next claim. Returns how
         many. but: runs; what their own ceilings hold stays held."""
         ...
-
-    def demand(self, stage: str) -> Demand:
-        """What the workers of a stage have to do; flat however many rows there are."""
-        ...
-
-    def counts(self) -> list[StageCount]:
-        """Episodes by stage and state, from the lanes: flat however many rows there are."""
-        ...
-
-    def states(self, stage: str, episode_ids: Sequence[str]) -> dict[str, tuple[State, str]]:
-        """State and reason of each episode that has a row in this stage; `done` once its objects are in place."""
-        ...
-
-    def views(self, state: State, limit: int) -> list[WorkView]: ...

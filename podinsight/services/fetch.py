@@ -12,6 +12,7 @@ from podinsight.domain.identity import direct_guid, file_title, host_of, normali
 from podinsight.domain.work import Lease
 from podinsight.errors import Abandoned, NotThere, Permanent, Refused, Transient
 from podinsight.ports import Fetcher, MediaProbe, ObjectStore, Piece, StatusStore
+from podinsight.services.counted import Counted
 from podinsight.services.lease import LeaseTimes, kept
 from podinsight.services.project import project_episode
 from podinsight.services.settle import discard, settle
@@ -19,9 +20,10 @@ from podinsight.topology import PRIORITIES
 
 # The episode with a fresh URL from its feed, or None when the feed says nothing new.
 Reread = Callable[[Episode], Episode | None]
-# (episode, seconds of audio, prefix of the attempt's names, beat) → transcripts and (attempt name, fixed name) copies.
+# (fetcher, episode, seconds of audio, prefix of the attempt's names, beat) → transcripts and (attempt name, fixed
+# name) copies.
 CollectTranscripts = Callable[
-    [Episode, float, str, Callable[[], None]],
+    [Fetcher, Episode, float, str, Callable[[], None]],
     tuple[tuple[PublisherTranscript, ...], tuple[tuple[str, str], ...]],
 ]
 
@@ -77,18 +79,18 @@ def fetch_episode(
         lease = work.claim("fetch", episode.id, worker, times.lease)
     if lease is None:
         return f"{episode.id}: nothing to claim"
-    written = [_attempt_key(episode, lease)]
+    written, fetcher = [_attempt_key(episode, lease)], Counted(ports.fetcher)
     try:
         with kept(ports.store.work, lease, times, stopping) as heart:
             started = time.monotonic()
-            audio = _fetch(ports, episode, lease, heart.beat)
+            audio = _fetch(ports, fetcher, episode, lease, heart.beat)
             written += [source for source, _target in audio.copies]
-            ports.store.work.commit_fetch(lease, audio, time.monotonic() - started)
+            ports.store.work.commit_fetch(lease, audio, time.monotonic() - started, fetcher.received)
     except Exception as error:
         if stopping() and isinstance(error, Transient):
             error = Abandoned("the process was asked to stop")  # that is what cut the request off
         discard(ports.objects, written, error)
-        state = settle(ports.store.work, lease, error)
+        state = settle(ports.store.work, lease, error, received=fetcher.received)
         error.add_note(f"episode {episode.id} is {state.value}")
         raise error from None
     ports.committed()
@@ -100,15 +102,17 @@ def _attempt_key(episode: Episode, lease: Lease) -> str:
     return f"{episode.attempts('fetch')}/{lease.token}"
 
 
-def _fetch(ports: FetchPorts, episode: Episode, lease: Lease, beat: Callable[[], None]) -> FetchedAudio:
+def _fetch(
+    ports: FetchPorts, fetcher: Fetcher, episode: Episode, lease: Lease, beat: Callable[[], None]
+) -> FetchedAudio:
     """The audio; when it is not there, the feed is asked once for a fresh URL (F10)."""
     try:
-        return _download(ports, episode, lease, beat)
+        return _download(ports, fetcher, episode, lease, beat)
     except NotThere:
         fresh = _reread(ports, episode, beat)
         if fresh is None:
             raise
-    return _download(ports, fresh, lease, beat)
+    return _download(ports, fetcher, fresh, lease, beat)
 
 
 def _reread(ports: FetchPorts, episode: Episode, beat: Callable[[], None]) -> Episode | None:
@@ -124,10 +128,12 @@ def _reread(ports: FetchPorts, episode: Episode, beat: Callable[[], None]) -> Ep
     return fresh if fresh is not None and fresh.url != episode.url else None
 
 
-def _download(ports: FetchPorts, episode: Episode, lease: Lease, beat: Callable[[], None]) -> FetchedAudio:
+def _download(
+    ports: FetchPorts, fetcher: Fetcher, episode: Episode, lease: Lease, beat: Callable[[], None]
+) -> FetchedAudio:
     key = _attempt_key(episode, lease)
     beat()
-    with ports.fetcher.audio(episode.url, episode.user_agent) as body:
+    with fetcher.audio(episode.url, episode.user_agent) as body:
         size, sha256 = save(ports.objects, key, body.pieces, beat)
         final_url = body.url
     if size == 0:
@@ -135,7 +141,9 @@ def _download(ports: FetchPorts, episode: Episode, lease: Lease, beat: Callable[
     with ports.objects.reader(key) as stream:
         found = ports.probe.probe(stream)
     beat()
-    publisher, copies = ports.publisher(episode, found.seconds, f"{key}-", beat) if ports.publisher else ((), ())
+    publisher, copies = (
+        ports.publisher(fetcher, episode, found.seconds, f"{key}-", beat) if ports.publisher else ((), ())
+    )
     return FetchedAudio(
         attempt_key=key,
         audio_key=episode.audio_name(found.extension),

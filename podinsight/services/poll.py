@@ -3,21 +3,27 @@
 import math
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from podinsight.domain.days import day_of
 from podinsight.domain.episode import DIRECT_SLUG, Episode
 from podinsight.domain.feed import Document, Feed, ParsedFeed
+from podinsight.domain.money import Unit
+from podinsight.domain.prices import PriceBook, Service
 from podinsight.domain.redaction import said
 from podinsight.domain.work import LONGEST_RETRY_AFTER
 from podinsight.errors import Busy, GateAway, Transient, Unavailable
-from podinsight.ports import Clock, FeedParser, Fetcher, StatusStore
+from podinsight.ports import Bearer, Clock, Entry, FeedParser, Fetcher, StatusStore
+from podinsight.services.counted import Counted
 
 POLLERS: Final = 4  # feeds at a time in one task: a slow one delays the others little
 REREAD_SECONDS: Final = 60.0
+STAGE: Final = "poll"  # as the ledger names it
 _LOOK_SECONDS = 0.2
 _HOLD_SECONDS = 300.0
 # Hundreds of episodes of one feed may fail at once: in one process one of them reads it again, the others wait for it.
@@ -26,12 +32,13 @@ _REREADING: Final = tuple(threading.Lock() for _ in range(64))
 
 @dataclass(frozen=True)
 class PollPorts:
-    """What polling needs."""
+    """What polling needs. prices: of what comes in; by default it costs nothing."""
 
     store: StatusStore
     fetcher: Fetcher
     parser: FeedParser
     clock: Clock
+    prices: PriceBook = field(default_factory=PriceBook)
 
 
 def poll_feed(ports: PollPorts, feed: Feed, every: float) -> int:
@@ -69,12 +76,26 @@ def _poll(ports: PollPorts, feed: Feed, every: float) -> int:
 def _document(
     ports: PollPorts, feed: Feed, etag: str | None, last_modified: str | None
 ) -> Iterator[tuple[Document, ParsedFeed | None]]:
-    document = ports.fetcher.document(feed.url, etag, last_modified, user_agent=feed.user_agent)
+    fetcher = Counted(ports.fetcher)
+    document = fetcher.document(feed.url, etag, last_modified, user_agent=feed.user_agent)
+    _charge(ports, feed, fetcher.received)
     if document.body is None:
         yield document, None
         return
     with closing(document.body):
         yield document, ports.parser.parse(document)
+
+
+def _charge(ports: PollPorts, feed: Feed, received: int) -> None:
+    """What has come in (G1). No ceiling is asked before: a feed costs thousandths of a cent, and a stop of everything
+    stops beat's polls as well."""
+    price = ports.prices.service(Service.NAT)
+    if received and price.micros:
+        source, estimated = price.source, price.estimated
+        nat = Service.NAT.value
+        entry = Entry(STAGE, nat, received, Unit.BYTES, price.micros, price_source=source, estimated=estimated)
+        bearer = Bearer(day_of(ports.clock.now()), feed_id=feed.id)
+        ports.store.purse.charge(f"{STAGE}:{uuid.uuid4().hex}", bearer, [entry])
 
 
 @dataclass(frozen=True)
@@ -110,9 +131,16 @@ class _Pass:
 def poll_due(ports: PollPorts, every: float, budget: float, stopping: Callable[[], bool]) -> tuple[int, list[str]]:
     """One pass for beat: returns how many episodes are new and what went wrong, one line a feed.
 
-    A host gate that is away ends the pass, and is one line. Raises Unavailable when the database is away.
+    A host gate that is away ends the pass, and is one line. So is a stop of everything: nothing is asked for then.
+    Raises Unavailable when the database is away.
     """
-    polled = poll_pass(ports, every, budget, stopping)
+
+    def forbidden() -> str | None:
+        return ports.store.control.read().forbids(STAGE)
+
+    if why := forbidden():
+        return 0, [why]
+    polled = poll_pass(ports, every, budget, lambda: stopping() or forbidden() is not None)
     faults = [f"{feed_id}: {reason}" for feed_id, reason in polled.faults.items()]
     return polled.added, [*faults, str(polled.away)] if polled.away else faults
 

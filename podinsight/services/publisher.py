@@ -33,7 +33,6 @@ class PublisherPorts:
     """What collecting needs. use: one that passes the check counts as accepted; else all are only kept."""
 
     objects: ObjectStore
-    fetcher: Fetcher
     captions: CaptionParser
     use: bool = True
     sleep: Callable[[float], None] = time.sleep
@@ -64,7 +63,12 @@ class _Patience:
 
 
 def collect(
-    ports: PublisherPorts, episode: Episode, seconds: float, prefix: str, beat: Callable[[], None]
+    ports: PublisherPorts,
+    fetcher: Fetcher,
+    episode: Episode,
+    seconds: float,
+    prefix: str,
+    beat: Callable[[], None],
 ) -> tuple[tuple[PublisherTranscript, ...], tuple[tuple[str, str], ...]]:
     """Fetches the episode's publisher transcripts, best first, until one is accepted (fetch.CollectTranscripts).
 
@@ -88,7 +92,7 @@ def collect(
     try:
         for link, kind in wanted(episode):
             beat()
-            data = _fetched(ports, episode, link, f"{prefix}transcript.{len(received)}", patience)
+            data = _fetched(ports.objects, fetcher, episode, link, f"{prefix}transcript.{len(received)}", patience)
             if data is not None:
                 with _turn(beat):
                     found = _judged(ports, episode, link, kind, data, seconds, len(received))
@@ -119,13 +123,13 @@ def _turn(beat: Callable[[], None]) -> Iterator[None]:
 
 
 def _fetched(
-    ports: PublisherPorts, episode: Episode, link: TranscriptLink, key: str, patience: _Patience
+    objects: ObjectStore, fetcher: Fetcher, episode: Episode, link: TranscriptLink, key: str, patience: _Patience
 ) -> bytes | None:
     """The bytes of one, written to `key`; None when it did not come."""
     try:
-        data = _asked(ports.fetcher, link.url, episode.user_agent, patience)
+        data = _asked(fetcher, link.url, episode.user_agent, patience)
         if data is not None:
-            ports.objects.put(key, data)
+            objects.put(key, data)
         return data
     except (Abandoned, LeaseLost):
         raise

@@ -249,6 +249,28 @@ def test_fetch_and_plan_are_written_down(paying: Paying) -> None:
         assert conn.execute(select(budgets)).all() == []
 
 
+ENDED_EARLY: dict[str, Callable[[Paying, Lease], object]] = {
+    "handed back": lambda paying, lease: paying.work.hand_back(lease, received=700_000_000),
+    "delayed": lambda paying, lease: paying.work.delay(lease, "later", 60, received=700_000_000),
+    "failed": lambda paying, lease: paying.work.end(lease, State.FAILED, "404", received=700_000_000),
+    "begun again": lambda paying, lease: paying.work.commit_fetch(lease, audio(), 2.0, received=700_000_000),
+}
+
+
+@pytest.mark.parametrize("end", ENDED_EARLY)
+def test_all_bytes_that_a_fetch_brings_in_are_paid(paying: Paying, end: str) -> None:
+    """G1: also those that were thrown away."""
+    dear = Paying(SqlStore(paying.store.db, paying.clock, LIMITS, STALE_SECONDS, ALL_PRICED), paying.clock)
+    (episode_id,) = dear.fetches(1)
+    lease = dear.claim(episode_id, worker=dear.worker())
+    dear.clock.advance(2)
+    ENDED_EARLY[end](dear, lease)
+    cpu, nat = dear.lines("fetch")
+    assert (cpu.entry.quantity, nat.entry.quantity, nat.entry.micros) == (2000, 700_000_000, 31_500)
+    assert dear.open() == []
+    recount_money(dear.store)
+
+
 def test_fetch_and_plan_with_a_price_are_reserved_and_settled(paying: Paying) -> None:
     """900 s at $0.036 an hour and 2 GB at $0.045 at worst; a second and a kilobyte at last."""
     dear = paying.under(ALL_PRICED)

@@ -57,7 +57,7 @@ def test_a_feed_goes_in_and_readable_transcripts_come_out(store: SqlStore, clock
     store.workers.register("ear", "here", "plan", 3, 1)
     store.workers.register("gpu", "here", "gpu", 2, 1)
     planning = PlanPorts(store, objects, ScriptedCutter(), 240.0)
-    publisher = partial(collect, PublisherPorts(objects, fetcher, CaptionFiles()))
+    publisher = partial(collect, PublisherPorts(objects, CaptionFiles()))
     fetching = FetchPorts(store, objects, fetcher, AvProbe(), publisher=publisher)
     speaking = TranscribePorts(store, objects, ScriptedTranscriber(), CaptionFiles(), PRICES)
 
@@ -127,7 +127,7 @@ def test_a_publisher_transcript_spares_the_gpu_when_it_passes(
         (folder / name).write_bytes((SAMPLES / name).read_bytes())
     (folder / "episode-1.vtt").write_text(words, "utf-8")
     store.workers.register("cpu", "here", "fetch", 1, 10)
-    publisher = partial(collect, PublisherPorts(objects, fetcher, CaptionFiles()))
+    publisher = partial(collect, PublisherPorts(objects, CaptionFiles()))
     with FolderServer(folder) as web:
         feed, _ = store.catalogue.add_feed(web.url("feed.xml"))
         poll_feed(PollPorts(store, fetcher, FeedparserParser(), clock), feed, 3600.0)

@@ -6,12 +6,14 @@ Run as a program it is the supervisor or the keeper.
 import contextlib
 import logging
 import os
+import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import psutil
 
@@ -25,7 +27,10 @@ from podinsight.supervisor.commands import StackCommands
 from podinsight.supervisor.keeper import keep
 from podinsight.supervisor.registry import Registry
 from podinsight.supervisor.run import Supervisor
+from podinsight.topology import QUEUES
 from tests.support.stand_in_child import BROKEN
+
+STEADY: Final = ("broker", "beat", "flower", *QUEUES)
 
 
 @dataclass(frozen=True)
@@ -135,6 +140,31 @@ def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> float:
         assert time.monotonic() - began < seconds, f"not within {seconds} s"
         time.sleep(0.02)
     return time.monotonic() - began
+
+
+def ready(stack: StandInStack, pool: str) -> list[str]:
+    with stack.store() as store:
+        return [view.id for view in store.workers.list() if view.pool == pool and view.state == "ready"]
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def kill_supervisor_and_keeper(stack: StandInStack) -> None:
+    supervisor, keeper = stack.pid("supervisor"), stack.pid("keeper")
+    kill(supervisor)  # first: it would replace the keeper at once, the keeper waits half a second
+    kill(keeper)
+    wait_for(lambda: stack.pids()["supervisor"] == stack.pids()["keeper"] == [])
+
+
+def replaced(stack: StandInStack, role: str, pid: int) -> bool:
+    found = stack.pids()[role]
+    return len(found) == 1 and found != [pid]
+
+
+def log_of(stack: StandInStack, role: str) -> str:
+    return (stack.settings.state_dir / "logs" / f"{role}.log").read_text()
 
 
 def open_database(settings: Settings) -> StatusStore:

@@ -37,11 +37,11 @@ def _as_committed(known: Episode, columns: Mapping[str, Any]) -> Episode:
 class Commits(Again, Leases):
     """The part of ports.WorkRows that commits."""
 
-    def commit_fetch(self, lease: Lease, audio: FetchedAudio, wall_seconds: float) -> None:
+    def commit_fetch(self, lease: Lease, audio: FetchedAudio, wall_seconds: float, received: int | None = None) -> None:
         with self._transition() as (conn, moves):
             row = self._held_row(conn, lease)
             result = self._fetched(conn, lease.episode_id, audio)
-            moves.spent[lease.token] = Spent(wall_seconds, audio.size)
+            moves.spent[lease.token] = Spent(wall_seconds, audio.size if received is None else received)
             self._move(conn, moves, work, row, State.DONE, "", result=result, projected=False)
             moves.downloads[row.feed_id].update(downloaded=1, received=audio.size)
             record_run(conn, self._clock, lease, "done", wall_seconds=wall_seconds)

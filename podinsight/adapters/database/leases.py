@@ -14,6 +14,7 @@ from podinsight.adapters.database.meters import READY
 from podinsight.adapters.database.models import chunks, inline, state_is, work
 from podinsight.adapters.database.models import leftovers as left
 from podinsight.adapters.database.paid import Paid
+from podinsight.adapters.database.spending import Spent
 from podinsight.adapters.database.units import column_values, table_of_stage
 from podinsight.adapters.database.worker_prices import PRICED_BY
 from podinsight.domain.held import OVER_BUDGET
@@ -146,15 +147,16 @@ class Leases(Paid):
         if refused is not None:
             raise LeaseLost(f"{OVER_BUDGET}{refused}")
 
-    def hand_back(self, lease: Lease) -> None:
-        self._leave(lease, State.WAITING, "", "handed back")
+    def hand_back(self, lease: Lease, received: int = 0) -> None:
+        self._leave(lease, State.WAITING, "", "handed back", received)
 
-    def delay(self, lease: Lease, reason: str, seconds: float, attempted: bool = True) -> None:
+    def delay(self, lease: Lease, reason: str, seconds: float, attempted: bool = True, received: int = 0) -> None:
         more = {"not_before": self._clock.now() + seconds, "attempts": lease.attempts + int(attempted)}
-        self._leave(lease, State.DELAYED, reason, "delayed", attempted, **more)
+        self._leave(lease, State.DELAYED, reason, "delayed", received, attempted, **more)
 
-    def end(self, lease: Lease, state: State, reason: str) -> None:
-        self._leave(lease, state, reason, state.value, state is State.FAILED, attempts=lease.attempts + 1)
+    def end(self, lease: Lease, state: State, reason: str, received: int = 0) -> None:
+        tried = state is State.FAILED
+        self._leave(lease, state, reason, state.value, received, tried, attempts=lease.attempts + 1)
 
     def leftovers(self, older_than: float, limit: int) -> list[Leftover]:
         query = select(left.c.id, left.c.prefix).where(left.c.at < older_than).order_by(left.c.at, left.c.id)
@@ -168,12 +170,21 @@ class Leases(Paid):
                 conn.execute(delete(left).where(left.c.id.in_(ids[start : start + _BATCH])))
 
     def _leave(
-        self, lease: Lease, state: State, reason: str, outcome: str, attempted: bool = False, **more: object
+        self,
+        lease: Lease,
+        state: State,
+        reason: str,
+        outcome: str,
+        received: int,
+        attempted: bool = False,
+        **more: object,
     ) -> None:
         """attempted: something may have been written, and not all of it deleted."""
         table = chunks if lease.kind == "chunk" else work
         with self._transition() as (conn, moves):
             row = self._held_row(conn, lease)
+            if received:
+                moves.spent[lease.token] = Spent(size=received)
             if attempted:
                 self._leave_behind(conn, row)
             self._move(conn, moves, table, row, state, reason, **more)

@@ -68,8 +68,8 @@ class EndedLease:
 
 @dataclass(frozen=True)
 class Spent:
-    """What a commit knows of its lease. seconds: of wall clock, None: as long as the lease; size: bytes downloaded;
-    model: that decoded; heard: a device did."""
+    """What whoever ends a lease knows of it. seconds: of wall clock, None: as long as the lease; size: bytes that came
+    in; model: that decoded; heard: a device did."""
 
     seconds: float | None = None
     size: int = 0
@@ -206,7 +206,7 @@ class Till:
         return _Bill(lease, kept, Bearer(day, lease.episode_id, lease.feed_id, run_of(params)), entries, busy)
 
     def _of_work(self, stage: str, seconds: float, spent: Spent | None) -> list[Entry]:
-        """What a failed download has brought in, nobody knows: its time alone is counted."""
+        """Of a lease that ran out nobody knows what it has brought in: its time alone is counted."""
         prices = self._terms.prices
         ms = milliseconds(_span(0.0, seconds))
         entries = [_entry(stage, Service.CPU, ms, Unit.MILLISECONDS, prices.service(Service.CPU))]

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from io import BytesIO
 from typing import Any, BinaryIO
@@ -16,7 +16,7 @@ from podinsight.domain.feed import Document, FeedItem, ParsedFeed
 from podinsight.domain.hosts import HostLimits
 from podinsight.domain.work import State
 from podinsight.errors import Busy, NotThere, Permanent, Transient
-from podinsight.ports import Body, ObjectStore, Piece, Probe
+from podinsight.ports import Body, Fetcher, ObjectStore, Piece, Probe
 from podinsight.services.fetch import FetchPorts, fetch_episode, find_or_add
 from podinsight.services.lease import LeaseTimes
 from tests.support.clock import ManualClock
@@ -101,6 +101,25 @@ def test_a_body_that_starts_over_leaves_nothing_of_what_came_before(
     assert objects.get(after.audio_key) == b"last"
     assert (after.audio_bytes, after.audio_sha256) == (4, hashlib.sha256(b"last").hexdigest())
     assert web.asked == [(OLD, "Special/1")]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "received"),
+    [
+        ([Piece(0, b"audio")], 5),
+        ([Piece(0, b"old "), Piece(4, b"words"), Piece(0, b"new")], 12),
+        ([Piece(0, b"old "), Piece(5, b"words")], 9),
+    ],
+    ids=["whole", "started over", "broken off"],
+)
+def test_what_came_in_is_paid_for_whatever_became_of_it(
+    store: SqlStore, objects: ObjectStore, episode: Episode, pieces: list[Piece], received: int
+) -> None:
+    """G1: also what was thrown away."""
+    with suppress(ValueError):
+        run(FetchPorts(store, objects, Web({OLD: pieces}), AnyAudio()), episode.id)
+    lines = store.purse.entries("0000", "9999", episode_id=episode.id)
+    assert [line.entry.quantity for line in lines if line.entry.service == "nat"] == [received]
 
 
 def test_a_gap_in_a_body_is_a_fault_and_no_audio(store: SqlStore, objects: ObjectStore, episode: Episode) -> None:
@@ -198,7 +217,7 @@ def test_publisher_transcripts_come_with_the_audio_and_go_when_it_is_not_committ
     asked: list[tuple[float, str]] = []
 
     def collect(
-        of: Episode, seconds: float, prefix: str, beat: Callable[[], None]
+        _fetcher: Fetcher, of: Episode, seconds: float, prefix: str, beat: Callable[[], None]
     ) -> tuple[tuple[PublisherTranscript, ...], tuple[tuple[str, str], ...]]:
         asked.append((seconds, prefix))
         beat()

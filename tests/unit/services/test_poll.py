@@ -5,18 +5,22 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 
 import pytest
 
 from podinsight.adapters.database import SqlStore
 from podinsight.adapters.feedparser_feeds import FeedparserParser
+from podinsight.domain.budget import Scope
+from podinsight.domain.control import Mode, lifted, stopped
+from podinsight.domain.days import day_of
 from podinsight.domain.episode import Episode
 from podinsight.domain.feed import Document, FeedItem
 from podinsight.domain.hosts import HostLimits
+from podinsight.domain.prices import Price, PriceBook, Service
 from podinsight.errors import Busy, GateAway, Permanent, Transient, Unavailable
-from podinsight.ports import Body
+from podinsight.ports import Bearer, Body
 from podinsight.services.poll import POLLERS, PollPorts, poll_due, poll_feed, poll_pass, reread
 from tests.support.clock import ManualClock
 from tests.support.databases import open_migrated
@@ -85,6 +89,54 @@ def test_one_feed_that_breaks_something_does_not_end_the_pass(store: SqlStore, c
     errors = {feed.id: feed.error for feed in store.catalogue.feeds()}
     assert errors == {broken.id: "ZeroDivisionError: ours", good.id: None}
     assert "poll_feeds" in store.control.ticks()
+
+
+def test_what_a_feed_brings_in_is_paid_for(store: SqlStore, clock: ManualClock) -> None:
+    """G1: by feed; neither what has not changed nor what costs nothing has a line."""
+    web, nat = Web(), Price(45_000_000, "test")
+    feed, _ = store.catalogue.add_feed("https://a.test/feed")
+    web.answers = {feed.url: FEED}
+    ports = PollPorts(store, web, FeedparserParser(), clock, PriceBook(services={Service.NAT: nat}))
+    poll_feed(ports, feed, 3600.0)
+    poll_feed(replace(ports, prices=PriceBook()), feed, 3600.0)
+    web.answers = {feed.url: Document(feed.url, None)}
+    poll_feed(ports, feed, 3600.0)
+    (line,) = store.purse.entries("0000", "9999")
+    assert line.bearer == Bearer(day_of(clock.now()), feed_id=feed.id)
+    assert (line.entry.stage, line.entry.service, line.entry.quantity) == ("poll", "nat", len(FEED))
+    assert store.purse.spent(Scope.DAY, line.bearer.day) == line.entry.micros > 0
+
+
+@pytest.mark.parametrize("mode", [Mode.PAUSED, Mode.HALTED])
+def test_beat_asks_for_nothing_while_everything_is_stopped(store: SqlStore, clock: ManualClock, mode: Mode) -> None:
+    web = Web()
+    feed, _ = store.catalogue.add_feed("https://a.test/feed")
+    web.answers = {feed.url: FEED}
+    ports = PollPorts(store, web, FeedparserParser(), clock)
+    store.control.revise(lambda history: stopped(history, mode, "ada", "the disk is changed"))
+    added, (why,) = poll_due(ports, 3600.0, 60.0, lambda: False)
+    assert added == 0
+    assert "ada" in why
+    assert store.catalogue.first_episodes(1) == []
+    store.control.revise(lambda history: (lifted(history),))
+    assert poll_due(ports, 3600.0, 60.0, lambda: False) == (1, [])
+
+
+def test_a_stop_ends_a_pass_that_has_begun(store: SqlStore, clock: ManualClock) -> None:
+    web = Web()
+    feeds = [store.catalogue.add_feed(f"https://a.test/{n}")[0] for n in range(3 * POLLERS)]
+    first = threading.Event()
+
+    def halt() -> bytes:
+        if not first.is_set():
+            first.set()
+            store.control.revise(lambda history: stopped(history, Mode.HALTED, "ada", "enough"))
+        return FEED
+
+    web.answers = dict.fromkeys([feed.url for feed in feeds], halt)
+    poll_due(PollPorts(store, web, FeedparserParser(), clock), 3600.0, 60.0, lambda: False)
+    asked = [feed for feed in store.catalogue.feeds() if feed.last_polled_at is not None]
+    assert 0 < len(asked) <= 2 * POLLERS
 
 
 def test_a_database_that_is_away_ends_the_pass(store: SqlStore, clock: ManualClock) -> None:

@@ -99,8 +99,12 @@ class House:
     def state(self, stage: str = "transcribe") -> State:
         return self.store.work.states(stage, [self.episode_id])[self.episode_id][0]
 
+    @property
+    def fetcher(self) -> Fetcher:
+        return cast(Fetcher, self.web)
+
     def publisher_ports(self, use: bool = True) -> PublisherPorts:
-        return PublisherPorts(self.objects, cast(Fetcher, self.web), CaptionFiles(), use, self.web.slept.append)
+        return PublisherPorts(self.objects, CaptionFiles(), use, self.web.slept.append)
 
     def enqueue(self, approved: str = "test", **params: object) -> None:
         self.store.work.enqueue_fetch([self.episode_id], 5, {"model": "tiny.en", **params}, approved)
@@ -112,7 +116,7 @@ class House:
         ports = FetchPorts(
             self.store,
             self.objects,
-            cast(Fetcher, self.web),
+            self.fetcher,
             cast(MediaProbe, self.web),
             publisher=partial(collect, self.publisher_ports(use)),
         )
@@ -188,6 +192,16 @@ def test_an_accepted_one_ends_the_transcription_where_it_was_fetched(house: Hous
     assert house.decode().endswith("nothing to claim"), "a gpu worker that was told of it finds nothing"
 
 
+def test_what_transcripts_bring_in_is_paid_for_with_the_audio(house: House) -> None:
+    """G1: all that came, used or not."""
+    house.web.answers = {JSON: [Transient("503"), SHORT], VTT: GOOD}
+    house.enqueue()
+    house.fetch()
+    lines = house.store.purse.entries("0000", "9999", episode_id=house.episode_id)
+    received = [line.entry.quantity for line in lines if (line.entry.stage, line.entry.service) == ("fetch", "nat")]
+    assert received == [len(AUDIO) + len(SHORT) + len(GOOD)]
+
+
 def test_what_does_not_pass_is_kept_aside_and_speech_is_decoded(house: House) -> None:
     house.web.answers = {JSON: b"<html>", VTT: SHORT, SRT: Transient("503")}
     house.enqueue()
@@ -237,7 +251,12 @@ def test_one_that_is_kept_from_us_for_a_moment_is_waited_for(house: House, error
     house.web.answers = {JSON: [error, error, GOOD]}
     beats: list[int] = []
     (found,), _copies = collect(
-        house.publisher_ports(), house.episode, SECONDS, "raw/a/t-", lambda: beats.append(len(house.web.slept))
+        house.publisher_ports(),
+        house.fetcher,
+        house.episode,
+        SECONDS,
+        "raw/a/t-",
+        lambda: beats.append(len(house.web.slept)),
     )
     assert found.accepted
     assert house.web.asked == [JSON] * 3
@@ -255,7 +274,7 @@ def test_a_process_that_stops_does_not_wait_any_longer(house: House) -> None:
             raise Abandoned("stop")
 
     with pytest.raises(Abandoned):
-        collect(house.publisher_ports(), house.episode, SECONDS, "raw/a/t-", beat)
+        collect(house.publisher_ports(), house.fetcher, house.episode, SECONDS, "raw/a/t-", beat)
     assert house.web.asked == [JSON]
 
 
@@ -264,13 +283,15 @@ def test_what_is_away_for_longer_is_given_up_and_the_log_says_what_that_means(
 ) -> None:
     caplog.set_level(logging.INFO)
     house.web.answers = {JSON: Busy("h.test is cooling", 60.0), VTT: Transient("503", retry_after=300.0), SRT: GOOD}
-    assert collect(house.publisher_ports(), house.episode, SECONDS, "raw/a/t-", lambda: None)[0][-1].accepted
+    assert collect(house.publisher_ports(), house.fetcher, house.episode, SECONDS, "raw/a/t-", lambda: None)[0][
+        -1
+    ].accepted
     assert house.web.asked == [JSON, VTT, SRT]
     assert house.web.slept == []
     assert not [each for each in caplog.records if each.levelno >= logging.WARNING], "nothing is lost: one was found"
 
     house.web.answers |= {SRT: NotThere("404", 404)}
-    collect(house.publisher_ports(), house.episode, SECONDS, "raw/a/t-", lambda: None)
+    collect(house.publisher_ports(), house.fetcher, house.episode, SECONDS, "raw/a/t-", lambda: None)
     (warning,) = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
     assert house.episode_id in warning
     assert "decoded instead" in warning
@@ -280,7 +301,7 @@ def test_what_is_away_for_longer_is_given_up_and_the_log_says_what_that_means(
 
 def test_what_is_not_there_is_asked_for_once_and_is_no_warning(house: House, caplog: pytest.LogCaptureFixture) -> None:
     house.web.answers = {JSON: Permanent("too large"), VTT: ZeroDivisionError("ours")}
-    assert collect(house.publisher_ports(), house.episode, SECONDS, "raw/a/t-", lambda: None) == ((), ())
+    assert collect(house.publisher_ports(), house.fetcher, house.episode, SECONDS, "raw/a/t-", lambda: None) == ((), ())
     assert house.web.asked == [JSON, VTT, SRT]
     assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
 
@@ -288,7 +309,7 @@ def test_what_is_not_there_is_asked_for_once_and_is_no_warning(house: House, cap
 def test_all_waits_of_an_episode_together_are_short(house: House) -> None:
     busy = Busy("busy", 3.9)
     house.web.answers = {JSON: busy, VTT: busy, SRT: busy}
-    collect(house.publisher_ports(), house.episode, SECONDS, "raw/a/t-", lambda: None)
+    collect(house.publisher_ports(), house.fetcher, house.episode, SECONDS, "raw/a/t-", lambda: None)
     assert house.web.asked == [*[JSON] * 4, *[VTT] * 3, SRT], "three times again, and no more when 20 s are used up"
     assert sum(house.web.slept) <= 20.0
 
@@ -318,7 +339,7 @@ def test_files_are_judged_one_at_a_time_and_who_waits_beats(house: House) -> Non
         def beat() -> None:
             beats[n] += 1
 
-        collect(ports, episode, SECONDS, f"raw/a/{n}-", beat)
+        collect(ports, house.fetcher, episode, SECONDS, f"raw/a/{n}-", beat)
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
     for thread in threads:
@@ -341,7 +362,7 @@ def test_a_stopping_process_does_not_wait_for_its_turn_to_judge(house: House) ->
     entered = threading.Event()
     slow = replace(house.publisher_ports(), captions=Slow())
     episode = house.episode
-    first = threading.Thread(target=collect, args=(slow, episode, SECONDS, "raw/a/1-", lambda: None))
+    first = threading.Thread(target=collect, args=(slow, house.fetcher, episode, SECONDS, "raw/a/1-", lambda: None))
     first.start()
     try:
         assert entered.wait(10)
@@ -352,7 +373,7 @@ def test_a_stopping_process_does_not_wait_for_its_turn_to_judge(house: House) ->
                 raise said
 
         with pytest.raises(Abandoned):
-            collect(house.publisher_ports(), episode, SECONDS, "raw/a/2-", beat)
+            collect(house.publisher_ports(), house.fetcher, episode, SECONDS, "raw/a/2-", beat)
         assert first.is_alive()
     finally:
         ended.set()
@@ -366,7 +387,7 @@ def test_one_that_cannot_be_judged_is_kept_aside(house: House) -> None:
 
     house.web.answers = {JSON: GOOD}
     ports = replace(house.publisher_ports(), captions=cast(CaptionParser, Broken()))
-    (found,), copies = collect(ports, house.episode, SECONDS, "raw/a/t-", lambda: None)
+    (found,), copies = collect(ports, house.fetcher, house.episode, SECONDS, "raw/a/t-", lambda: None)
     assert (found.accepted, found.reason) == (False, "it could not be judged (ZeroDivisionError)")
     assert copies == (("raw/a/t-transcript.0", found.key),)
 
@@ -381,7 +402,7 @@ def test_a_fetch_that_is_to_end_leaves_nothing_behind(house: House, error: Excep
             raise said
 
     with pytest.raises(type(error)):
-        collect(house.publisher_ports(), house.episode, SECONDS, "raw/a/t-", beat)
+        collect(house.publisher_ports(), house.fetcher, house.episode, SECONDS, "raw/a/t-", beat)
     assert len(house.web.asked) == 2
     assert list(house.objects.list("raw")) == []
 
