@@ -45,7 +45,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 MODEL: Final = "tiny.en"
 WARM_SECONDS: Final = (60.0, 300.0, 300.0)
 CLOSE: Final = 0.15
-PATIENCE: Final = 900.0
+PATIENCE: Final = 3600.0
 
 
 def feed_of(folder: Path, sounds: Sequence[Samples], url: str, name: str) -> str:

@@ -37,12 +37,14 @@ class Deadline:
     another thread, and the reader sees an end, with `expired` set. So it is when the process is asked to stop, and
     when somebody calls `cut`.
 
-    check: asked before a new connection is used; what it raises ends the request.
+    check: asked before a new connection is used; what it raises ends the request. received: is told the bytes of each
+    answer's body that came over the wire.
     """
 
     def __init__(self, seconds: float, stopping: Callable[[], bool] = lambda: False) -> None:
         self.seconds = seconds
         self.check: Callable[[], None] = lambda: None
+        self.received: Callable[[int], None] = lambda _bytes: None
         self._at = time.monotonic() + seconds
         self._stopping = stopping
         self._sock: socket.socket | None = None

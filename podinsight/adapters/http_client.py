@@ -131,6 +131,7 @@ class HttpClient:
                     yield response, permit
                 finally:
                     finish(response, deadline)
+                    deadline.received(response.raw.tell())
             finally:
                 deadline.watch(None)
 

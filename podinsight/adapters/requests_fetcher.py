@@ -1,12 +1,14 @@
 """The Fetcher port: feeds, publisher transcripts and audio, over one HTTP client."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from http import HTTPStatus
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final, Self, cast
 
 from podinsight.adapters.door import Door
+from podinsight.adapters.guarded_http import Deadline
 from podinsight.adapters.http_answers import Kind
 from podinsight.adapters.http_body import PIECE_BYTES, Answer
 from podinsight.adapters.http_client import FetchPolicy, HttpClient
@@ -29,6 +31,13 @@ class RequestsFetcher:
     def __init__(self, policy: FetchPolicy, door: Door) -> None:
         self._policy = policy
         self._client = HttpClient(policy, door)
+        self._received: Callable[[int], None] = lambda _bytes: None
+
+    def metered(self, received: Callable[[int], None]) -> Self:
+        """See ports.Fetcher. It shares this one's connections."""
+        other = copy(self)
+        other._received = received
+        return other
 
     def document(
         self, url: str, etag: str | None = None, last_modified: str | None = None, user_agent: str | None = None
@@ -49,16 +58,21 @@ class RequestsFetcher:
     def audio(self, url: str, user_agent: str | None = None) -> Iterator[Body]:
         """See ports.Fetcher. Pieces are 256 KiB, or what came in a second: the reader sees that it goes on."""
         headers = _headers("audio/*, */*;q=0.8", user_agent, encodings="identity")
-        with self._policy.deadline(Kind.AUDIO) as deadline, Download(self._client, url, headers, deadline) as download:
+        with self._deadline(Kind.AUDIO) as deadline, Download(self._client, url, headers, deadline) as download:
             first = download.begin()
             length = None if first.encoding else first.declared
             yield Body(first.url, first.status, length, first.mime, download.pieces())
+
+    def _deadline(self, kind: Kind) -> Deadline:
+        deadline = self._policy.deadline(kind)
+        deadline.received = self._received
+        return deadline
 
     def _document(
         self, url: str, headers: dict[str, str], kind: Kind, etag: str | None, last_modified: str | None
     ) -> Document:
         also = NOT_MODIFIED if etag or last_modified else frozenset()
-        with self._policy.deadline(kind) as deadline, ExitStack() as stack:
+        with self._deadline(kind) as deadline, ExitStack() as stack:
             answer = tried(lambda: stack.enter_context(self._client.get(url, headers, kind, deadline, also)), deadline)
             found = {name.lower(): value for name, value in answer.response.headers.items()}
             moved_to = answer.url if answer.moved else None

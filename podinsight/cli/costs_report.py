@@ -23,7 +23,7 @@ _BAR: Final = 24
 _TIMES: Final = frozenset({By.DAY, By.MONTH})
 _NAMED: Final = {By.ITEM: "episode", By.FEED: "feed"}
 _OF_NONE: Final = {  # what the lines without a key are mostly of
-    By.ITEM: "(of no episode: idle time, storage)",
+    By.ITEM: "(of no episode: idle time, storage, feeds)",
     By.FEED: "(of no feed: idle time, storage)",
     By.RUN: "(of no run: idle time, downloads)",
     By.DEVICE: "(of no device: CPU time, bytes)",

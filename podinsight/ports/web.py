@@ -1,6 +1,6 @@
 """The web, and who may go there when."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
@@ -41,6 +41,11 @@ class Fetcher(Protocol):
     and 410), `Refused` for a forbidden address, `Busy` when the gate does not let us in for longer than its patience,
     `Transient` for the rest (5xx, 408, 425, 429 with `retry_after`, connection, time-out).
     """
+
+    def metered(self, received: Callable[[int], None]) -> "Fetcher":
+        """The same fetcher, which tells the bytes of each answer's body as they came over the wire, once it is closed:
+        whatever became of it, those of redirects and of answers that broke off included."""
+        ...
 
     def document(
         self, url: str, etag: str | None = None, last_modified: str | None = None, user_agent: str | None = None

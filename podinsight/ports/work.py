@@ -75,7 +75,7 @@ class WorkRows(EconomyRows, TwinRows, WorkViews, Protocol):
     that it lasted, at the price of the worker's device. A device that nobody knows has a price. Where a price is
     nothing, no budget is touched, and the ledger has a line all the same. A join costs nothing, nor does what
     publishers wrote or a twin has. Of a fetch and a plan it is their worker's time that costs, of a fetch also the
-    bytes that came in, whatever became of it; those of a worker that died with them nobody knows.
+    bytes that came in, whatever became of it, but those of a worker that has lost its lease: nobody knows them.
 
     What does not fit under a ceiling (G3): that of the episode or the run holds what waits of this transcription, with
     the reason `budget: …`, until `release_over_budget`; any other leaves it waiting, and GPU work is frozen, by the

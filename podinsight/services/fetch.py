@@ -12,7 +12,6 @@ from podinsight.domain.identity import direct_guid, file_title, host_of, normali
 from podinsight.domain.work import Lease
 from podinsight.errors import Abandoned, NotThere, Permanent, Refused, Transient
 from podinsight.ports import Fetcher, MediaProbe, ObjectStore, Piece, StatusStore
-from podinsight.services.counted import Counted
 from podinsight.services.lease import LeaseTimes, kept
 from podinsight.services.project import project_episode
 from podinsight.services.settle import discard, settle
@@ -79,18 +78,19 @@ def fetch_episode(
         lease = work.claim("fetch", episode.id, worker, times.lease)
     if lease is None:
         return f"{episode.id}: nothing to claim"
-    written, fetcher = [_attempt_key(episode, lease)], Counted(ports.fetcher)
+    written = [_attempt_key(episode, lease)]
+    received: list[int] = []
     try:
         with kept(ports.store.work, lease, times, stopping) as heart:
             started = time.monotonic()
-            audio = _fetch(ports, fetcher, episode, lease, heart.beat)
+            audio = _fetch(ports, ports.fetcher.metered(received.append), episode, lease, heart.beat)
             written += [source for source, _target in audio.copies]
-            ports.store.work.commit_fetch(lease, audio, time.monotonic() - started, fetcher.received)
+            ports.store.work.commit_fetch(lease, audio, time.monotonic() - started, sum(received))
     except Exception as error:
         if stopping() and isinstance(error, Transient):
             error = Abandoned("the process was asked to stop")  # that is what cut the request off
         discard(ports.objects, written, error)
-        state = settle(ports.store.work, lease, error, received=fetcher.received)
+        state = settle(ports.store.work, lease, error, received=sum(received))
         error.add_note(f"episode {episode.id} is {state.value}")
         raise error from None
     ports.committed()

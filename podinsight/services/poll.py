@@ -19,7 +19,6 @@ from podinsight.domain.redaction import said
 from podinsight.domain.work import LONGEST_RETRY_AFTER
 from podinsight.errors import Busy, GateAway, Transient, Unavailable
 from podinsight.ports import Bearer, Clock, Entry, FeedParser, Fetcher, StatusStore
-from podinsight.services.counted import Counted
 
 POLLERS: Final = 4  # feeds at a time in one task: a slow one delays the others little
 REREAD_SECONDS: Final = 60.0
@@ -49,17 +48,36 @@ def poll_feed(ports: PollPorts, feed: Feed, every: float) -> int:
         Busy: the host gate does not let us in now: the feed is asked again when it may, and has no error.
         Exception: why it could not be read; the feed's row says so, and it is polled again later.
     """
+    with _paid(ports, feed.id) as received:
+        try:
+            return _poll(ports, feed, every, received)
+        except GateAway as error:
+            raise Unavailable(str(error)) from error
+
+
+@contextmanager
+def _paid(ports: PollPorts, feed_id: str = "") -> Iterator[Callable[[int], None]]:
+    """Takes the bytes that come in, and writes them into the ledger in the end, where they cost something (G1). No
+    ceiling is asked before: a feed costs thousandths of a cent, and a stop of everything stops beat's polls as well."""
+    received: list[int] = []
     try:
-        return _poll(ports, feed, every)
-    except GateAway as error:
-        raise Unavailable(str(error)) from error
+        yield received.append
+    finally:
+        price, service = ports.prices.service(Service.NAT), Service.NAT.value
+        if price.micros and any(received):
+            source, estimated = price.source, price.estimated
+            entry = Entry(
+                STAGE, service, sum(received), Unit.BYTES, price.micros, price_source=source, estimated=estimated
+            )
+            bearer = Bearer(day_of(ports.clock.now()), feed_id=feed_id)
+            ports.store.purse.charge(f"{STAGE}:{uuid.uuid4().hex}", bearer, [entry])
 
 
-def _poll(ports: PollPorts, feed: Feed, every: float) -> int:
-    """As poll_feed, but that a host gate that is away is GateAway."""
+def _poll(ports: PollPorts, feed: Feed, every: float, received: Callable[[int], None]) -> int:
+    """As poll_feed, but that a host gate that is away is GateAway, and that `received` is told what comes in."""
     catalogue, now = ports.store.catalogue, ports.clock.now
     try:
-        with _document(ports, feed, feed.etag, feed.last_modified) as (document, parsed):
+        with _document(ports, feed, feed.etag, feed.last_modified, received) as (document, parsed):
             return catalogue.record_poll(feed.id, document, parsed, now() + every)
     except Busy as error:
         catalogue.postpone_poll(feed.id, now() + min(error.seconds, LONGEST_RETRY_AFTER))
@@ -74,28 +92,15 @@ def _poll(ports: PollPorts, feed: Feed, every: float) -> int:
 
 @contextmanager
 def _document(
-    ports: PollPorts, feed: Feed, etag: str | None, last_modified: str | None
+    ports: PollPorts, feed: Feed, etag: str | None, last_modified: str | None, received: Callable[[int], None]
 ) -> Iterator[tuple[Document, ParsedFeed | None]]:
-    fetcher = Counted(ports.fetcher)
+    fetcher = ports.fetcher.metered(received)
     document = fetcher.document(feed.url, etag, last_modified, user_agent=feed.user_agent)
-    _charge(ports, feed, fetcher.received)
     if document.body is None:
         yield document, None
         return
     with closing(document.body):
         yield document, ports.parser.parse(document)
-
-
-def _charge(ports: PollPorts, feed: Feed, received: int) -> None:
-    """What has come in (G1). No ceiling is asked before: a feed costs thousandths of a cent, and a stop of everything
-    stops beat's polls as well."""
-    price = ports.prices.service(Service.NAT)
-    if received and price.micros:
-        source, estimated = price.source, price.estimated
-        nat = Service.NAT.value
-        entry = Entry(STAGE, nat, received, Unit.BYTES, price.micros, price_source=source, estimated=estimated)
-        bearer = Bearer(day_of(ports.clock.now()), feed_id=feed.id)
-        ports.store.purse.charge(f"{STAGE}:{uuid.uuid4().hex}", bearer, [entry])
 
 
 @dataclass(frozen=True)
@@ -154,9 +159,9 @@ def poll_pass(
     after the feed that they are at. Raises Unavailable when the database is away.
     """
     state = _Pass(time.monotonic() + budget, stopping)
-    with ThreadPoolExecutor(POLLERS, thread_name_prefix="poll") as pool:
+    with _paid(ports) as received, ThreadPoolExecutor(POLLERS, thread_name_prefix="poll") as pool:
         try:
-            running = {pool.submit(_poll_some, ports, every, state) for _ in range(POLLERS)}
+            running = {pool.submit(_poll_some, ports, every, state, received) for _ in range(POLLERS)}
             # An interrupt may reach another thread: this one sees it only when it runs.
             while running:
                 done, running = wait(running, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
@@ -174,23 +179,23 @@ def poll_pass(
     return Polled(state.added, state.faults, state.postponed, away)
 
 
-def _poll_some(ports: PollPorts, every: float, state: _Pass) -> None:
+def _poll_some(ports: PollPorts, every: float, state: _Pass, received: Callable[[int], None]) -> None:
     try:
         while not state.over:
             due = ports.store.catalogue.due_feeds(1, min(every, _HOLD_SECONDS))
             if not due:
                 return
-            _poll_one(ports, due[0], every, state)
+            _poll_one(ports, due[0], every, state, received)
     except Unavailable as error:
         state.broken = error  # rather than a gate that is away
     except GateAway as error:
         state.broken = state.broken or error
 
 
-def _poll_one(ports: PollPorts, feed: Feed, every: float, state: _Pass) -> None:
+def _poll_one(ports: PollPorts, feed: Feed, every: float, state: _Pass, received: Callable[[int], None]) -> None:
     added, fault, postponed = 0, "", ""
     try:
-        added = _poll(ports, feed, every)
+        added = _poll(ports, feed, every, received)
     except (Unavailable, GateAway):
         raise
     except Busy as error:
@@ -229,7 +234,7 @@ def reread(ports: PollPorts, episode: Episode) -> Episode | None:
 
 def _read_again(ports: PollPorts, feed: Feed) -> None:
     try:
-        with _document(ports, feed, None, None) as (document, parsed):
+        with _paid(ports, feed.id) as received, _document(ports, feed, None, None, received) as (document, parsed):
             ports.store.catalogue.record_poll(feed.id, document, parsed, feed.next_poll_at)
     except (Unavailable, Busy):
         raise

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from podinsight import settings as settings_module
+from podinsight.bootstrap import build
 from podinsight.bootstrap.money import guard_rules, kpi_prices, price_book, terms
+from podinsight.bootstrap.polling import poll_ports
 from podinsight.domain.levels import Halt
 from podinsight.domain.money import micros
 from podinsight.domain.pool import Rules
@@ -64,6 +66,16 @@ def test_what_stands_beside_machines_is_paid_for_in_the_cloud_alone(
     found = book(tmp_path, **given)
     assert found.service(Service.NAT).micros == (45_000 if paid else 0)
     assert found.device(CPU) == LOCAL, "a worker that decodes is a device"
+
+
+@pytest.mark.parametrize(("objects", "paid"), [("s3://bucket", 45_000), ("file:///somewhere", 0)])
+def test_what_feeds_bring_in_is_paid_for_in_the_cloud(tmp_path: Path, objects: str, paid: int) -> None:
+    settings = settings_module.load({"PODINSIGHT_STATE_DIR": str(tmp_path), "PODINSIGHT_OBJECTS_URL": objects})
+    world = build(settings)
+    try:
+        assert poll_ports(settings, world).prices.service(Service.NAT).micros == paid
+    finally:
+        world.close()
 
 
 def test_in_the_cloud_nothing_is_free_for_want_of_a_price(tmp_path: Path) -> None:

@@ -265,7 +265,8 @@ def _entry(
 
 def _within(reserved: Micros, entries: Sequence[Entry]) -> list[Entry]:
     """These entries, together for no more than was reserved, for which alone the ceilings hold. More they can be by a
-    price that came after the claim (a market's, other settings, a worker that is not known any more)."""
+    price that came after the claim (a market's, other settings, a worker that is not known any more), or by a download
+    that began again."""
     found: list[Entry] = []
     for each in entries:
         if each.micros > reserved:

@@ -91,7 +91,7 @@ def test_dear_episodes_with_their_titles(spent: Desk) -> None:
 @pytest.mark.parametrize(
     ("by", "name"),
     [
-        (By.ITEM, "(of no episode: idle time, storage)"),
+        (By.ITEM, "(of no episode: idle time, storage, feeds)"),
         (By.FEED, "(of no feed: idle time, storage)"),
         (By.RUN, "(of no run: idle time, downloads)"),
     ],

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from typing import Self
 
 import pytest
 from click.testing import CliRunner
@@ -121,6 +122,9 @@ class Web:
     def __init__(self, documents: dict[str, str]) -> None:
         self._documents = documents
 
+    def metered(self, _received: object) -> Self:
+        return self
+
     def document(self, url: str, *_more: object, **_named: object) -> Document:
         if url not in self._documents:
             raise Permanent("404")
@@ -129,6 +133,9 @@ class Web:
 
 class NoGate:
     """A fetcher whose host gate is away."""
+
+    def metered(self, _received: object) -> Self:
+        return self
 
     def document(self, url: str, *_more: object, **_named: object) -> Document:
         raise Unavailable("the host gate does not answer")
@@ -229,6 +236,9 @@ class Shut:
 
     def __init__(self, error: PodinsightError) -> None:
         self._error = error
+
+    def metered(self, _received: object) -> Self:
+        return self
 
     def document(self, url: str, *_more: object, **_named: object) -> Document:
         raise self._error

@@ -32,6 +32,11 @@ class Web:
     def __init__(self, answers: dict[str, list[Piece] | Exception]) -> None:
         self.answers = answers
         self.asked: list[tuple[str, str | None]] = []
+        self.received: Callable[[int], None] = lambda _bytes: None
+
+    def metered(self, received: Callable[[int], None]) -> "Web":
+        self.received = received
+        return self
 
     def document(self, url: str, *_: Any, **__: Any) -> Document:
         raise AssertionError(url)
@@ -45,7 +50,10 @@ class Web:
         answer = self.answers[url]
         if isinstance(answer, Exception):
             raise answer
-        yield Body(url, 200, None, "audio/mpeg", iter(answer))
+        try:
+            yield Body(url, 200, None, "audio/mpeg", iter(answer))
+        finally:
+            self.received(sum(len(piece.data) for piece in answer))
 
 
 class AnyAudio:

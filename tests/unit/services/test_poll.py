@@ -51,6 +51,11 @@ class Web:
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
         self.asked: list[Asked] = []
+        self.received: Callable[[int], None] = lambda _bytes: None
+
+    def metered(self, received: Callable[[int], None]) -> "Web":
+        self.received = received
+        return self
 
     def document(
         self, url: str, etag: str | None = None, last_modified: str | None = None, user_agent: str | None = None
@@ -61,7 +66,9 @@ class Web:
             raise answer
         if isinstance(answer, Document):
             return answer
-        return Document(url, BytesIO(answer if isinstance(answer, bytes) else answer()), etag='"1"')
+        data = answer if isinstance(answer, bytes) else answer()
+        self.received(len(data))
+        return Document(url, BytesIO(data), etag='"1"')
 
     def transcript(self, url: str, user_agent: str | None = None) -> Document:
         raise AssertionError(url)
@@ -105,6 +112,17 @@ def test_what_a_feed_brings_in_is_paid_for(store: SqlStore, clock: ManualClock) 
     assert line.bearer == Bearer(day_of(clock.now()), feed_id=feed.id)
     assert (line.entry.stage, line.entry.service, line.entry.quantity) == ("poll", "nat", len(FEED))
     assert store.purse.spent(Scope.DAY, line.bearer.day) == line.entry.micros > 0
+
+
+def test_a_pass_of_beat_pays_for_all_its_feeds_in_one_line(store: SqlStore, clock: ManualClock) -> None:
+    web, nat = Web(), Price(45_000_000, "test")
+    feeds = [store.catalogue.add_feed(f"https://a.test/{n}")[0] for n in range(3)]
+    web.answers = {feeds[0].url: FEED, feeds[1].url: FEED, feeds[2].url: b"no feed"}
+    ports = PollPorts(store, web, FeedparserParser(), clock, PriceBook(services={Service.NAT: nat}))
+    assert len(poll_due(ports, 3600.0, 60.0, lambda: False)[1]) == 1
+    (line,) = store.purse.entries("0000", "9999")
+    assert line.bearer == Bearer(day_of(clock.now()))
+    assert line.entry.quantity == 2 * len(FEED) + len(b"no feed"), "also of what could not be read"
 
 
 @pytest.mark.parametrize("mode", [Mode.PAUSED, Mode.HALTED])

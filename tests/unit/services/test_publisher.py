@@ -64,6 +64,11 @@ class Web:
     answers: dict[str, bytes | Exception | list[bytes | Exception]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     slept: list[float] = field(default_factory=list)
+    received: Callable[[int], None] = lambda _bytes: None
+
+    def metered(self, received: Callable[[int], None]) -> "Web":
+        self.received = received
+        return self
 
     def transcript(self, url: str, user_agent: str | None = None) -> Document:
         self.asked.append(url)
@@ -72,9 +77,11 @@ class Web:
             answer = answer.pop(0)
         if isinstance(answer, Exception):
             raise answer
+        self.received(len(answer))
         return Document(url, BytesIO(answer))
 
     def audio(self, url: str, user_agent: str | None = None) -> AbstractContextManager[Body]:
+        self.received(len(AUDIO))
         return nullcontext(Body(url, 200, len(AUDIO), "audio/mpeg", iter([Piece(0, AUDIO)])))
 
     def probe(self, stream: object) -> Probe:
