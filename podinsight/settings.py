@@ -173,7 +173,9 @@ class Settings(MoneySettings, FetchSettings):
     register_every_seconds: Seconds = Field(
         default=60, description="How often beat registers what has landed in glue_table, if that is set."
     )
-    feed_poll_seconds: Seconds = Field(default=3600, description="How often one feed is polled.")
+    feed_poll_seconds: Seconds = Field(
+        default=3600, description="How often one feed is polled; a change holds from its next poll on."
+    )
 
     fetch_workers: Count = Field(default=1, description="Fetch worker processes on this machine.")
     plan_workers: Count = Field(

@@ -1,12 +1,12 @@
 """podrun pause, halt and resume: control is state in the database, obeyed by dispatch and every claim."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
 import click
 
 from podinsight.cli.console import Output, moment, plain
+from podinsight.cli.exits import FAILED, OK
 from podinsight.cli.session import Session, json_option, pass_session
 from podinsight.domain.alerts import person_stop_alert
 from podinsight.domain.budget import Budget, Scope
@@ -66,13 +66,14 @@ def _command(name: str, mode: Mode, text: str, reason: str) -> click.Command:
 @click.command(
     help="Lift what was stopped last, and give back what was before it: after a pause, a halt, a freeze or an "
     "emergency shutdown. What was stopped before that still holds: say it again.\n\n"
+    "Exit code 1: it is lifted, and a stop level that is reached will stop it again.\n\n"
     'Example: podrun resume --by ada --why "the level is raised"'
 )
 @by_option
 @why_option
 @json_option
 @pass_session
-def resume(session: Session, by: str, why: str, as_json: bool) -> None:
+def resume(session: Session, by: str, why: str, as_json: bool) -> int:
     from podinsight.bootstrap.money import resume_ports  # imports every adapter
 
     found = lift(resume_ports(session.settings, session.store), session.settings.limits(), by, why)
@@ -82,7 +83,7 @@ def resume(session: Session, by: str, why: str, as_json: bool) -> None:
         out.line("nothing is stopped")
     else:
         out.line(f"lifted: {said(apart((*found.held, found.lifted))[-1])}")
-        for line in _what_holds(found.held):
+        for line in _what_holds(found):
             out.line(line)
     if found.opened:
         out.line("the fleet has its sizes back")
@@ -92,12 +93,13 @@ def resume(session: Session, by: str, why: str, as_json: bool) -> None:
         out.line(_warning(budget))
     for budget in found.behind:
         out.line(_behind(budget))
+    return FAILED if found.reached else OK
 
 
-def _what_holds(held: Sequence[Control]) -> list[str]:
-    if not held:
-        return ["running again"]
-    return [f"still {said(each)}" for each in reversed(apart(held))] + [f"`{RESUME}` lifts the next"]
+def _what_holds(found: Resumed) -> list[str]:
+    if not found.held:
+        return ["running again" + (", until the levels are looked at" if found.reached else "")]
+    return [f"still {said(each)}" for each in reversed(apart(found.held))] + [f"`{RESUME}` lifts the next"]
 
 
 def _document(now: Control, found: Resumed) -> dict[str, Any]:

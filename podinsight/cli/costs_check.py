@@ -117,5 +117,5 @@ def _usd(ceiling: Micros | None) -> str:
 
 def _said(found: Check) -> list[str]:
     """What was stopped last comes first."""
-    running = "running in economy mode" if found.control.economy else "running"
+    running = "nothing is stopped" + ("; economy mode" if found.control.economy else "")
     return [said(each) for each in reversed(found.held)] or [running]

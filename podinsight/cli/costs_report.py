@@ -71,7 +71,7 @@ def report(
     least = _dollars(over)
     store = session.store
     every = store.purse.totals(group, first, last)
-    wanted = [each for each in every if least is None or each.micros > least]
+    wanted = [each for each in every if least is None or (each.micros > least and (each.key or group is not By.ITEM))]
     shown = _cut(group, wanted, limit or (None if as_csv or as_json else _SHOWN))
     rows = with_labels(store, group, shown)
     if as_csv:

@@ -119,5 +119,9 @@ class Follower:
         if now - self._last_worker > self.times.patience:
             raise Unavailable(f"no {missing[0]} worker has been up for {self.times.patience:.0f} s")
         why = next((text for stage in stages if (text := control.forbids(stage))), "")
-        self._notice = f"no {missing[0]} worker is up" if missing else (why and f"{why}; `{RESUME}` goes on")
+        self._notice = (
+            f"no {missing[0]} worker is up"
+            if missing
+            else (why and f"{why}; `{RESUME}` goes on, Ctrl-C leaves it queued")
+        )
         return self._notice

@@ -129,7 +129,7 @@ class Refusal:
         return (
             f"{usd(self.asked)} do not fit under the {usd(self.ceiling)} of {_SAID[self.scope].format(self.key)}: "
             f"{usd(self.spent)} spent, {usd(self.reserved)} reserved{burning}; "
-            f"{usd(self.asked)} is what one lease reserves"
+            f"{usd(self.asked)} is what one lease reserves{named_setting(self.scope)}"
         )
 
 
@@ -142,6 +142,11 @@ def stops_at(ceiling: Micros) -> Micros:
 def stop_setting(scope: Scope) -> str:
     """The setting that holds the stop level of a scope."""
     return f"stop_{scope.value}_usd"
+
+
+def named_setting(scope: Scope) -> str:
+    """The same at the end of a line for people, where it is a level of all work: ` (stop_gpu_day_usd)`."""
+    return f" ({stop_setting(scope)})" if scope in BURNS else ""
 
 
 def asked_by(said: str) -> Micros:

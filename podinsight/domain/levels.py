@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from podinsight.domain.alerts import Alert, Severity
-from podinsight.domain.budget import Budget, Ceilings, Limits, Scope, stops_at
+from podinsight.domain.budget import Budget, Ceilings, Limits, Scope, named_setting, stops_at
 from podinsight.domain.days import begins_at, day_of, month_of_day, next_day
 from podinsight.domain.money import DOLLAR, Micros, cost, usd
 
@@ -50,7 +50,7 @@ class Stop:
         found = self.budget
         return (
             f"{usd(found.spent)} spent, {usd(found.reserved)} reserved and {usd(self.burn)} burning "
-            f"reach the {usd(self.ceiling)} of {found.name}"
+            f"reach the {usd(self.ceiling)} of {found.name}{named_setting(found.scope)}"
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from podinsight.domain.brain import STAGE, Decision, Memory, decide, ending, workers
-from podinsight.domain.budget import Budget, Scope, accounts
+from podinsight.domain.budget import Budget, Scope, accounts, named_setting
 from podinsight.domain.control import GUARD, Mode
 from podinsight.domain.days import day_of
 from podinsight.domain.fleet import PAID, WORKING, FleetState, InstanceState
@@ -142,6 +142,7 @@ def _freeze(store: StatusStore, decision: Decision, budgets: Sequence[Budget]) -
     why = (
         f"{usd(level.spent)} spent and {usd(level.reserved)} reserved of the {usd(level.ceiling)} of "
         f"{budget.name}: no room for a gpu worker, its start and the reservation of its lease"
+        f"{named_setting(budget.scope)}"
     )
     mode = Mode.HALTED if budget.scope is Scope.MONTH else None
     freeze(store, why, f"stop:{budget.scope.value}:{budget.key}", mode)

@@ -86,6 +86,9 @@ def test_dear_episodes_with_their_titles(spent: Desk) -> None:
     said = spent.run("costs", "report", "--by", "item", "--over", "$3.00", "--since", "2026-01-01").stdout
     assert f"not shown: 2 with {usd(ledger(spent) - 3_419_000)} in all" in said
     assert spent.json("costs", "report", "--by", "item", "--over", "3.419")["rows"] == []  # more than, not as much
+    for over in ("0", "0.000001"):
+        found = spent.json("costs", "report", "--by", "item", "--over", over, "--since", "2026-01-01")
+        assert "" not in [row["key"] for row in found["rows"]], "idle time is no episode"
 
 
 @pytest.mark.parametrize(

@@ -118,4 +118,7 @@ def test_says_who_paused_it(store: SqlStore) -> None:
     store.workers.register("w", "here", "fetch", 1, 10)
     store.control.write(Control(Mode.PAUSED, by="ada", why="maintenance"))
     look = next(Follower(store, {"fetch": ids}, Times(0.0, 0.0)).looks())
-    assert look.notice == "paused by ada: maintenance; `podrun resume --by NAME --why REASON` goes on"
+    assert (
+        look.notice
+        == "paused by ada: maintenance; `podrun resume --by NAME --why REASON` goes on, Ctrl-C leaves it queued"
+    )

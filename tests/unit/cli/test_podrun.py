@@ -234,8 +234,9 @@ def test_status_and_resume_of_a_freeze(desk: Desk, monkeypatch: pytest.MonkeyPat
     assert "GPU work frozen by cost guard since 2" in said
     assert "GPU work has spent $0.02 (`podrun resume --by NAME --why REASON` goes on)" in said
     assert [each["by"] for each in desk.json("status")["stops"]] == ["cost guard"]
-    said = desk.run("resume", "--by", "ada", "--why", "one more").stdout
-    assert "running again" in said
+    resumed = desk.run("resume", "--by", "ada", "--why", "one more")
+    said = resumed.stdout
+    assert (resumed.exit_code, "running again, until the levels are looked at" in said) == (1, True)
     assert "stop level of $0.02, and $0.02 are spent, $0.00 reserved: no room for a worker; raise" in said
     assert "raise PODINSIGHT_STOP_GPU_DAY_USD and" in said
 
@@ -248,8 +249,9 @@ def test_resume_knows_the_level_that_the_running_stack_holds(desk: Desk, monkeyp
     for held, ago, warned in ((20_000, 0, True), (20_000, 3600, False), (10_000_000, 0, False), (None, 0, False)):
         in_force.say(desk.store, {Scope.GPU_DAY: held}, time.time() - ago)
         freeze(desk.store, "spent", "stop:gpu_day:x")
-        said = desk.run(*again).stdout
-        assert "running again" in said
+        resumed = desk.run(*again)
+        said = resumed.stdout
+        assert (resumed.exit_code, "running again\n" in said) == (0, True)
         assert ("the running stack still holds $0.02 for GPU work of the day" in said) == warned
         assert ("`podrun restart` with PODINSIGHT_STOP_GPU_DAY_USD as here" in said) == warned
     in_force.say(desk.store, {Scope.GPU_DAY: 20_000}, time.time())

@@ -68,7 +68,7 @@ def test_a_refusal_says_what_it_was_about() -> None:
     assert found is not None
     assert str(found) == (
         "$0.31 do not fit under the $40.00 of GPU work on 2026-11-22: $39.20 spent, $0.50 reserved, $0.01 burning; "
-        "$0.31 is what one lease reserves"
+        "$0.31 is what one lease reserves (stop_gpu_day_usd)"
     )
     assert asked_by(str(found)) == micros("0.31")
     item = refusal([Budget(Scope.ITEM, "e")], 5, {Scope.ITEM: 4}, 10_000)

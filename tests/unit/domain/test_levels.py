@@ -34,7 +34,9 @@ def test_a_stop_level_is_reached_by_what_will_be_spent_before_anybody_can_stop_i
 
 def test_a_stop_says_why_and_is_told_once() -> None:
     (stop,) = stops(NOON, [gpu_day("39.50", "0.25")], STOPS, micros(36), 80)
-    assert str(stop) == "$39.50 spent, $0.25 reserved and $0.80 burning reach the $40.00 of GPU work on 2026-11-22"
+    assert str(stop) == (
+        "$39.50 spent, $0.25 reserved and $0.80 burning reach the $40.00 of GPU work on 2026-11-22 (stop_gpu_day_usd)"
+    )
     assert (stop.key, stop.halts) == ("stop:gpu_day:2026-11-22", False)
     (month,) = stops(NOON, [Budget(Scope.MONTH, "2026-11", 0, micros(100))], STOPS, 0, 80)
     assert month.halts

@@ -27,6 +27,7 @@ def test_a_stop_level_that_leaves_no_room_freezes_gpu_work_and_says_so_once(guar
     assert guarded.control.gpu_frozen
     assert guarded.control.mode is Mode.RUNNING, "CPU work goes on"
     assert "of the $2.00 of GPU work on 2023-11-14" in guarded.control.why
+    assert guarded.control.why.endswith("(stop_gpu_day_usd)"), "so that nobody has to resume in vain to learn it"
     (alert,) = guarded.rows.store.alerts.unsent(5)
     assert alert.alert.key == "stop:gpu_day:2023-11-14"
 
