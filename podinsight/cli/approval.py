@@ -200,6 +200,7 @@ def quote_lines(asked: Quote, approved_today: Micros) -> list[str]:
     seconds = asked.audio_seconds
     doubt = f" ({count(asked.unknown, 'length')} not known, so {hours(seconds.low)} to {hours(seconds.high)})"
     known = f"{hours(seconds.likely)} of audio{doubt if asked.unknown else ''}"
+    idle = asked.cost.likely - asked.cost_of_work.likely
     lines = [
         f"  quote: {count(asked.episodes, 'episode')}, {known}",
         f"  takes {spans(asked.device_seconds)} of {asked.device} ({plain(asked.basis)})",
@@ -207,13 +208,16 @@ def quote_lines(asked: Quote, approved_today: Micros) -> list[str]:
     if asked.lasts != asked.device_seconds:
         workers = asked.crew.workers
         done = f"{count(workers, 'worker')} {'is' if workers == 1 else 'are'} done"
-        lines.append(f"  {done} in {spans(asked.lasts).rstrip(',')}")
+        started = ", start included" if idle else ""
+        lines.append(f"  {done} in {spans(asked.lasts).rstrip(',')}{started}")
     if words := downloads(asked):
         lines.append(f"  {words}")
     if asked.free:
         return [*lines, f"  costs nothing: {asked.device} is not paid for"]
     unsure = ", which is estimated high" if asked.price.estimated else ""
     price = f"{dollars(asked.usd)} at {usd(asked.price.micros)} an hour{unsure}"
+    if idle:
+        price += f", {usd(idle)} of it while workers start and wait"
     return [*lines, f"  costs {price}; approved today so far: up to {usd(approved_today)}"]
 
 

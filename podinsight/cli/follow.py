@@ -119,9 +119,6 @@ class Follower:
         if now - self._last_worker > self.times.patience:
             raise Unavailable(f"no {missing[0]} worker has been up for {self.times.patience:.0f} s")
         why = next((text for stage in stages if (text := control.forbids(stage))), "")
-        self._notice = (
-            f"no {missing[0]} worker is up"
-            if missing
-            else (why and f"{why}; `{RESUME}` goes on, Ctrl-C leaves it queued")
-        )
+        held = f"{why}; `{RESUME}` goes on, Ctrl-C leaves it queued" if why else ""
+        self._notice = f"no {missing[0]} worker is up" if missing else held
         return self._notice

@@ -1,6 +1,7 @@
 """podrun costs quote: what a manifest would cost, by line, and when it would be done (G4)."""
 
 import math
+import re
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from podinsight import settings as settings_module
 from podinsight.adapters.database import SqlStore
 from podinsight.cli.estimate import gpu_document, gpu_words
 from podinsight.domain.days import day_of
-from podinsight.domain.money import Unit
+from podinsight.domain.money import Unit, usd
 from podinsight.domain.quote import FREE_RULE
 from podinsight.ports import Bearer, Entry
 from podinsight.services.guard import freeze
@@ -96,7 +97,12 @@ def test_a_scaling_fleet_starts_no_more_than_it_needs(
     """G4, G6: `gpu_workers` is the most there may be."""
     monkeypatch.setenv("PODINSIGHT_GPU_WORKERS", "4")
     assert desk.json("costs", "quote", manifest)["quote"]["workers"] == 1
-    assert "  1 worker is done in " in desk.run(*TRANSCRIBE[:-1], "--dry-run").stdout
+    said = desk.run(*TRANSCRIBE[:-1], "--dry-run").stdout
+    assert re.search(r"  1 worker is done in [^,]*, likely [^,]*, start included\n", said)
+    idle = next(
+        line for line in desk.json("costs", "quote", manifest)["quote"]["lines"] if line["item"] == "start and idle"
+    )
+    assert f", {usd(idle['cost']['likely'])} of it while workers start and wait; approved" in said
     took = desk.json("costs", "quote", manifest)["quote"]["device_seconds"]["likely"]
     monkeypatch.setenv("PODINSIGHT_FLEET_DRAIN_SECONDS", str(took / 2.5))
     three = desk.json("costs", "quote", manifest)["quote"]
