@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, Self
 
 from podinsight.domain.budget import Account, Budget, Ceilings, Refusal, Scope
 from podinsight.domain.money import Micros, Unit, cost_of
+from podinsight.domain.prices import Price, Service
 from podinsight.domain.quote import CPU
 
 
@@ -62,6 +63,20 @@ class Entry:
 
     def __post_init__(self) -> None:
         cost_of(self.quantity, self.unit, self.price)
+
+    @classmethod
+    def priced(
+        cls,
+        stage: str,
+        service: Service,
+        quantity: int,
+        unit: Unit,
+        price: Price,
+        device_kind: str = "",
+        note: str = "",
+    ) -> Self:
+        """A line at a price of the price book or a market, with where that is from. Raises as above."""
+        return cls(stage, service.value, quantity, unit, price.micros, device_kind, price.source, price.estimated, note)
 
     @property
     def micros(self) -> Micros:

@@ -26,14 +26,4 @@ def meter(ports: GuardPorts) -> Micros:
 
 
 def _entry(meter: Meter, price: Price, ms: int) -> Entry:
-    return Entry(
-        "idle",
-        Service.IDLE.value,
-        ms,
-        Unit.MILLISECONDS,
-        price.micros,
-        meter.device,
-        price.source,
-        price.estimated,
-        meter.worker,
-    )
+    return Entry.priced("idle", Service.IDLE, ms, Unit.MILLISECONDS, price, meter.device, meter.worker)

@@ -63,12 +63,9 @@ def _paid(ports: PollPorts, feed_id: str = "") -> Iterator[Callable[[int], None]
     try:
         yield received.append
     finally:
-        price, service = ports.prices.service(Service.NAT), Service.NAT.value
+        price = ports.prices.service(Service.NAT)
         if price.micros and any(received):
-            source, estimated = price.source, price.estimated
-            entry = Entry(
-                STAGE, service, sum(received), Unit.BYTES, price.micros, price_source=source, estimated=estimated
-            )
+            entry = Entry.priced(STAGE, Service.NAT, sum(received), Unit.BYTES, price)
             bearer = Bearer(day_of(ports.clock.now()), feed_id=feed_id)
             ports.store.purse.charge(f"{STAGE}:{uuid.uuid4().hex}", bearer, [entry])
 

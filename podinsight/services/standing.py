@@ -100,7 +100,4 @@ def _priced(ports: GuardPorts, service: Service, quantity: int, unit: Unit) -> l
     price = ports.prices.service(service)
     if not price.micros or not quantity:
         return []
-    source, estimated = price.source, price.estimated
-    return [
-        Entry(_STAGE[service], service.value, quantity, unit, price.micros, price_source=source, estimated=estimated)
-    ]
+    return [Entry.priced(_STAGE[service], service, quantity, unit, price)]

@@ -197,7 +197,7 @@ class Till:
             model = (spent.model if spent is not None else "") or str(params.get("model") or "")
             ms = milliseconds(_span(began, until))
             price, kind = self.hour(worker), kind_of(worker)
-            entries = [_entry(lease.stage, Service.GPU, ms, Unit.MILLISECONDS, price, kind, model)]
+            entries = [Entry.priced(lease.stage, Service.GPU, ms, Unit.MILLISECONDS, price, kind, model)]
             since = began if worker is None else max(began, float(worker.started_at))
             busy = milliseconds(_span(since, until))  # of this life: one before it may have had the lease
         if kept is not None:
@@ -209,9 +209,9 @@ class Till:
         """Of a lease that ran out nobody knows what it has brought in: its time alone is counted."""
         prices = self._terms.prices
         ms = milliseconds(_span(0.0, seconds))
-        entries = [_entry(stage, Service.CPU, ms, Unit.MILLISECONDS, prices.service(Service.CPU))]
+        entries = [Entry.priced(stage, Service.CPU, ms, Unit.MILLISECONDS, prices.service(Service.CPU))]
         if stage == "fetch" and spent is not None:
-            entries.append(_entry(stage, Service.NAT, spent.size, Unit.BYTES, prices.service(Service.NAT)))
+            entries.append(Entry.priced(stage, Service.NAT, spent.size, Unit.BYTES, prices.service(Service.NAT)))
         return entries
 
     def _rates(self, stage: str, device: Price) -> tuple[Micros, Micros]:
@@ -255,12 +255,6 @@ def _accounts(bill: _Bill) -> Iterable[Any]:
     gpu = (bill.kept is not None and bool(bill.kept.gpu)) or any(each.gpu for each in bill.entries)
     run = bill.bearer.run_id if bill.kept is None else str(bill.kept.run_id)
     return accounts(bill.bearer.day, episode_id=bill.bearer.episode_id, run_id=run, gpu=gpu)
-
-
-def _entry(
-    stage: str, service: Service, quantity: int, unit: Unit, price: Price, kind: str = "", note: str = ""
-) -> Entry:
-    return Entry(stage, service.value, quantity, unit, price.micros, kind, price.source, price.estimated, note)
 
 
 def _within(reserved: Micros, entries: Sequence[Entry]) -> list[Entry]:
